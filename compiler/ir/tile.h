@@ -1,0 +1,120 @@
+// The tile IR: what a kernel does, tile by tile, before it becomes LLVM or CUDA text. Printers decide nothing: which
+// loop is parallel, which index runs in vector lanes, how far a loop is unrolled and where a tile lives stand here.
+//
+// Expressions are those of the index IR (one pool). A `read` of a tensor with role `scratch` reads a tile; input, output
+// and temp tensors are global memory (any strides, dense row-major for temp). A block index (of a grid or For) stands
+// for the *start* of its block; a Nest then runs an index of its own over [start, min(start + block, end)).
+#pragma once
+
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "dsl/ir/program.h"
+
+namespace quern::tile {
+
+using ir::Expr;
+using ir::IndexId;
+using ir::TensorId;
+
+struct Statement;
+using Block = std::vector<Statement>;
+
+/// Sequential loop: index = begin, begin + step, ... < end.
+struct For {
+  IndexId index;
+  Expr begin, end;
+  std::int64_t step = 1;
+  Block body;
+};
+
+struct If {
+  Expr condition;  // uniform: depends on symbols, block indices and scratch scalars only
+  Block then_block, else_block;
+};
+
+/// One dimension of a Nest. `lanes`: runs in vector lanes (at most one dimension of a nest). `unroll`: iterations (for
+/// the lane dimension: whole vectors) kept in flight at once, the register tile. An extent need not divide.
+struct Dim {
+  IndexId index;
+  Expr begin, end;
+  int unroll = 1;
+  bool lanes = false;
+};
+
+enum class UpdateKind : std::uint8_t {
+  store,    // target[subscripts] = body, for every point where `domain` holds
+  reduce,   // target[subscripts] = result(start ⊕ body over the `over` dims where `domain` holds)
+  scan,     // like reduce along the single `over` dim, but every step stores: target[subscripts] (subscripts use the dim)
+  scatter,  // target[subscripts] ⊕= body, in iteration order; the caller guarantees that no two threads collide
+};
+
+/// One thing a Nest computes at its points.
+struct Update {
+  UpdateKind kind = UpdateKind::store;
+  TensorId target = 0;
+  std::vector<Expr> subscripts;   // over the dims that are not reduced (store, scan, scatter: over all)
+  Expr body;                      // scan with `previous` in it: the recurrence itself; otherwise combined by `reducer`
+  Expr domain;                    // bool; none = everywhere
+  ir::Reducer reducer = ir::Reducer::sum;  // sum prod max min any all argmax argmin
+  std::vector<IndexId> over;      // reduced dims: innermost dims of the nest
+  Expr start;                     // initial accumulator (evaluated once per kept point); none = the identity
+  Expr result;                    // value stored, a function of `accumulator`; none = the accumulator
+  // argmax, argmin: `body` is the compared value, `position` the i64 index reported. The best value goes to `target` when
+  // has_value_target, its position (i32, -1 if none) to `position_target`. Ties keep the lower position.
+  Expr position;
+  Expr start_position;
+  TensorId position_target = 0;
+  bool has_value_target = true;
+  bool has_position_target = false;
+  bool checked = false;           // scatter: subscripts are tested, out of range does nothing and is reported
+};
+
+/// A perfect loop nest over a box of points, outermost dim first. Dims that some update reduces over (or scans) stand
+/// innermost. All reads of a point happen as written: an update may read what an earlier update of the same nest stored
+/// at the same point, nothing else of it.
+struct Nest {
+  std::vector<Dim> dims;
+  std::vector<Update> updates;
+  std::string note;  // e.g. "line 3: sum[d](q*k)", printed as a comment
+};
+
+/// Per execution: takes `extent` values of the scratch row `source` (offset 0, contiguous) and writes the k largest
+/// (descending, stable, NaN largest), or all of them sorted ascending when `sort`.
+struct Select {
+  TensorId source = 0;
+  Expr extent;
+  Expr k;
+  bool sort = false;        // ascending, k == extent
+  TensorId values = 0;      // scratch rows of at least k elements
+  TensorId positions = 0;   // scratch i32; -1 where the extent is short of k
+  bool want_values = true, want_positions = true;
+};
+
+struct Statement {
+  std::variant<For, If, Nest, Select> node;
+};
+
+/// Grid dimension: blocks start at begin, begin + step, ...; the tasks of a kernel are their product and are independent.
+struct GridDim {
+  IndexId index;
+  Expr begin, end;
+  std::int64_t step = 1;
+};
+
+struct Kernel {
+  std::string name;             // k0, k1, ...
+  std::vector<GridDim> grid;
+  std::vector<TensorId> scratch;  // row-major, last axis padded to whole vectors; shapes over symbols
+  Block body;
+  std::vector<std::string> why;   // how it came to be: plan, fusion steps with their algebra, for `explain`
+};
+
+struct Module {
+  ir::Program program;            // owns the pool; its equations are those before lowering
+  std::vector<Kernel> kernels;    // run in order
+  std::vector<TensorId> workspace;  // temps that live in memory between kernels
+};
+
+}  // namespace quern::tile
