@@ -73,7 +73,9 @@ struct Expr {
   auto operator<=>(const Expr&) const = default;
 };
 
-inline constexpr std::uint8_t kChecked = 1;  // Node::flags of a read whose subscripts are tested when it runs
+// Node::flags
+inline constexpr std::uint8_t kChecked = 1;  // read: the subscripts are tested when it runs
+inline constexpr std::uint8_t kAllowed = 2;  // cast: rounding to the type is permitted, not required (contraction factors)
 
 struct Node {
   Op op = Op::constant;
@@ -106,7 +108,7 @@ class ExprPool {
 
   Expr read(TensorId tensor, DType type, std::vector<Expr> subscripts, bool checked = false);
   /// No node when the type is the same already; folds constants.
-  Expr cast(Expr e, DType type);
+  Expr cast(Expr e, DType type, std::uint8_t flags = 0);
   /// Applies an elementwise operator. Operands must have one common type already (`where`: args[1] and args[2]), small
   /// floats are widened to f32 here; the result type follows the table. Folds constants and the identities x+0, x*1,
   /// x*0 (integers), min/max of equals, not not x, x and true, where(true, a, b).
