@@ -8,14 +8,11 @@
 #include <vector>
 
 #include "dsl/ir/expr.h"
+#include "dsl/text/span.h"
 
 namespace quern::ir {
 
-/// Byte range in the source text; {0,0} when there is none.
-struct Span {
-  std::uint32_t begin = 0;
-  std::uint32_t end = 0;
-};
+using quern::Span;  // byte range in the source text
 
 /// A size (`N`, type i64) or a compile-time value (`D`, `causal`). `value` is set when it is fixed for this kernel.
 struct Symbol {
