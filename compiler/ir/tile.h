@@ -105,8 +105,9 @@ struct GridDim {
 
 struct Kernel {
   std::string name;             // k0, k1, ...
+  int lanes = 16;               // elements of one vector in this kernel, whatever their type (16: f32 on AVX-512)
   std::vector<GridDim> grid;
-  std::vector<TensorId> scratch;  // row-major, last axis padded to whole vectors; shapes over symbols
+  std::vector<TensorId> scratch;  // row-major, last axis padded to whole vectors (`lanes`); shapes over symbols
   Block body;
   std::vector<std::string> why;   // how it came to be: plan, fusion steps with their algebra, for `explain`
 };
