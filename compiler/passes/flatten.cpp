@@ -1,0 +1,192 @@
+// flatten: every reduce, map, scan and topk below the root of an equation gets a temp of its own over its free indices.
+// Goes in: any checked program. Comes out: equations whose body is pointwise, or one binding form over pointwise bodies.
+// The idea is in the guards: a form that stood behind a condition (a branch of `where`, the domain of a form around it,
+// a softmax that is zero at the point) inherits that condition when reading without it could go wrong, so a guarded-off
+// point reads nothing; its value there is never used.
+#include <algorithm>
+
+#include "compiler/passes/passes.h"
+#include "compiler/passes/ranges.h"
+#include "compiler/passes/walk.h"
+
+namespace quern::compiler {
+
+using namespace ir;
+
+namespace {
+
+struct Flattener {
+  Program& program;
+  ExprPool& pool;
+  std::vector<Equation> out;
+  std::string base;  // name of the target being flattened
+  Span span;
+  std::unordered_map<std::uint64_t, Expr> done;   // (expression, guard) -> flat expression
+  std::unordered_map<std::uint32_t, Expr> named;  // form with its guard -> read of its temp
+  std::unordered_map<std::uint32_t, bool> plain;  // pointwise already, and no softmax to guard by
+
+  explicit Flattener(Program& p) : program(p), pool(p.pool) {}
+
+  void begin(const Equation& equation) {
+    base = program.tensors[equation.targets[0]].name;
+    span = equation.span;
+    done.clear();
+    named.clear();
+  }
+
+  bool is_plain(Expr e) {
+    if (auto it = plain.find(e.id); it != plain.end()) return it->second;
+    const Node& n = pool[e];
+    bool ok = !binds_axes(n.op);
+    for (Expr a : n.args) ok = ok && is_plain(a);
+    return plain[e.id] = ok;
+  }
+
+  /// Where `e` is a structural zero outside: the domain of a softmax, through casts, negation and products.
+  Expr zero_outside(Expr e) {
+    const Node& n = pool[e];
+    if (n.op == Op::map && static_cast<AxisMap>(n.payload) == AxisMap::softmax && !pool.is_true(n.args[1])) return n.args[1];
+    if (n.op == Op::cast || n.op == Op::neg) return zero_outside(n.args[0]);
+    if (n.op == Op::mul) {
+      const Expr a = zero_outside(n.args[0]), b = zero_outside(n.args[1]);
+      if (a && b) return both(pool, a, b);
+      return a ? a : b;
+    }
+    return {};
+  }
+
+  Expr visit(Expr e, Expr guard) {
+    if (is_plain(e)) return e;
+    const std::uint64_t key = (std::uint64_t(e.id) << 32) | guard.id;
+    if (auto it = done.find(key); it != done.end()) return it->second;
+    const Node node = pool[e];
+    Expr result;
+    if (binds_axes(node.op)) {
+      result = name_form(form(node, guard), guard);
+    } else if (node.op == Op::where) {
+      const Expr c = visit(node.args[0], guard);
+      const Expr yes = visit(node.args[1], both(pool, guard, c));
+      const Expr no = visit(node.args[2], both(pool, guard, negation(pool, c)));
+      result = pool.where(c, yes, no);
+    } else if (Expr inside = node.op == Op::mul ? zero_outside(e) : Expr{}) {
+      const Expr c = visit(inside, guard);
+      const Expr g = both(pool, guard, c);
+      const Expr product = pool.mul(visit(node.args[0], g), visit(node.args[1], g));
+      result = pool.where(c, product, zero(pool, pool.type(product)));
+    } else {
+      std::vector<Expr> args;
+      for (Expr a : node.args) args.push_back(visit(a, guard));
+      if (is_elementwise(node.op)) result = pool.apply(node.op, args);
+      else if (node.op == Op::cast) result = pool.cast(args[0], node.type, node.flags);
+      else {
+        Node copy = node;
+        copy.args = std::move(args);
+        result = pool.intern(std::move(copy));
+      }
+    }
+    return done[key] = result;
+  }
+
+  /// The form with flat operands; sums and products take the type that they accumulate in.
+  Expr form(const Node& node, Expr guard) {
+    Node copy = node;
+    if (node.op == Op::scan) {
+      copy.args[0] = visit(node.args[0], guard);
+      copy.args[2] = visit(node.args[2], guard);
+    } else {
+      copy.args[1] = visit(node.args[1], guard);
+      copy.args[0] = visit(node.args[0], both(pool, guard, copy.args[1]));
+    }
+    if (node.op == Op::reduce) {
+      const auto reducer = static_cast<Reducer>(node.payload);
+      if (reducer == Reducer::sum || reducer == Reducer::prod) copy.args[0] = pool.cast(copy.args[0], node.type);
+    }
+    return pool.intern(std::move(copy));
+  }
+
+  /// `form` as it may run at every point of its indices, without `guard` around it.
+  Expr guarded(Expr form, Expr guard) {
+    if (pool.is_true(guard)) return form;
+    const Ranges ranges(program);
+    if (ranges.reads_in_range(form)) return form;
+    Node node = pool[form];
+    std::vector<Expr> parts = conjuncts(pool, guard);
+    if (node.op == Op::reduce) {
+      // A condition on an axis of the form itself belongs to another binder of it: there is none, ids are unique.
+      node.args[1] = both(pool, conjunction(pool, parts), node.args[1]);
+      return pool.intern(std::move(node));
+    }
+    // A form that keeps its axis runs as a whole if one of its points is wanted.
+    const IndexId axis = node.op == Op::topk_value || node.op == Op::topk_position ? node.axes[1] : node.axes[0];
+    std::vector<Expr> outside, along;
+    for (Expr part : parts) (pool.depends_on(part, axis) ? along : outside).push_back(part);
+    if (!along.empty()) {
+      const Expr any = pool.reduce(Reducer::any, {axis}, conjunction(pool, along), {}, DType::boolean);
+      outside.push_back(name_form(any, conjunction(pool, outside)));
+    }
+    const Expr condition = conjunction(pool, outside);
+    node.args[0] = pool.where(condition, node.args[0], node.op == Op::scan ? pool.previous(pool.type(node.args[0]))
+                                                                           : zero(pool, pool.type(node.args[0])));
+    if (node.op == Op::scan) node.args[2] = pool.where(condition, node.args[2], zero(pool, pool.type(node.args[2])));
+    return pool.intern(std::move(node));
+  }
+
+  /// Gives a flat form its temp and returns the read of it.
+  Expr name_form(Expr form, Expr guard) {
+    form = guarded(form, guard);
+    if (auto it = named.find(form.id); it != named.end()) return it->second;
+    const Node node = pool[form];
+    std::string label;
+    switch (node.op) {
+      case Op::reduce: label = name(static_cast<Reducer>(node.payload)); break;
+      case Op::map: label = name(static_cast<AxisMap>(node.payload)); break;
+      case Op::scan: label = "scan"; break;
+      default: label = "topk"; break;
+    }
+    const std::vector<IndexId> free = pool.free_indices(form);
+    if (node.op == Op::topk_value || node.op == Op::topk_position) {
+      Node value = node, position = node;
+      value.op = Op::topk_value, position.op = Op::topk_position;
+      value.type = pool.type(node.args[0]), position.type = DType::i32;
+      Temp values = add_temp(program, base + "_" + label, value.type, free);
+      Temp positions = add_temp(program, base + "_" + label + "_at", DType::i32, free);
+      values.equation.targets.push_back(positions.tensor);
+      values.equation.body = fresh_copy(program, pool.intern(value), values.renaming);
+      values.equation.span = span;
+      out.push_back(std::move(values.equation));
+      named[pool.intern(value).id] = values.read;
+      named[pool.intern(position).id] = positions.read;
+      return node.op == Op::topk_value ? values.read : positions.read;
+    }
+    Temp temp = add_temp(program, base + "_" + label, node.type, free);
+    temp.equation.body = fresh_copy(program, form, temp.renaming);
+    temp.equation.span = span;
+    out.push_back(std::move(temp.equation));
+    return named[form.id] = temp.read;
+  }
+};
+
+}  // namespace
+
+bool flatten(Program& program) {
+  Flattener flattener(program);
+  ExprPool& pool = program.pool;
+  bool changed = false;
+  for (Equation& equation : program.equations) {
+    flattener.begin(equation);
+    const Expr before = equation.body;
+    const Expr everywhere = pool.boolean(true);
+    const Node root = pool[equation.body];
+    // A position alone cannot be the body of an equation: it needs the values beside it.
+    const bool keeps_root = binds_axes(root.op) && equation.op == AssignOp::set && root.op != Op::topk_position &&
+                            (root.op != Op::topk_value || equation.targets.size() == 2);
+    equation.body = keeps_root ? flattener.form(root, everywhere) : flattener.visit(equation.body, everywhere);
+    for (Expr& subscript : equation.subscripts) subscript = flattener.visit(subscript, everywhere);
+    changed |= equation.body != before;
+    flattener.out.push_back(std::move(equation));
+  }
+  program.equations = std::move(flattener.out);
+  return changed;
+}
+
+}  // namespace quern::compiler

@@ -1,0 +1,56 @@
+// The contracts of all algebraic passes on the index IR. A pass is one free function in the file of its name; it takes a
+// program, changes it in place, and returns whether it changed anything. Every pass keeps the program well formed
+// (verify_program) and its meaning within the rounding that the language allows. The order, with reasons: pipeline.cpp.
+//
+// The flat form (after `flatten` and `expand_composites`): each equation's body is one of
+//   pointwise                no reduce, map, scan or topk in it
+//   reduce                   sum prod max min any all argmax argmin; body and domain pointwise
+//   scan                     body (with `previous`) and start pointwise
+//   topk                     two targets: values, positions
+//   sort or argsort          of a pointwise body
+#pragma once
+
+#include "dsl/ir/program.h"
+
+namespace quern::compiler {
+
+/// Symbols with a value become constants, everywhere; conditions on them fold.
+/// ensures: no symbol with a value is left in an expression.  example: D = 64:  y[i] / sqrt(D)  ->  y[i] / 8.0
+bool bind_sizes(ir::Program& program);
+
+/// Applies the rules of simplify.cpp (sound for every value, NaN, infinities and -0 included) until none fits.
+/// example: x[i - 3 + 3] -> x[i];  where(n < N, a, b) with n in 0:N -> a
+bool simplify(ir::Program& program);
+
+/// Names every binding form below the root of a body.
+/// ensures: the flat form, composites allowed at the root; a form behind a guard reads nothing where the guard fails.
+/// example: y[i] = sum[n](softmax[n](s[i,n]) * v[n])  ->  y_softmax[i,n] = softmax[n](s[i,n]); y[i] = sum[n](y_softmax[i,n] * v[n])
+bool flatten(ir::Program& program);
+
+/// requires: flatten.  ensures: the flat form without composites.
+/// example: y[i] = mean[n](x[i,n])  ->  y_sum[i] = sum[n](x[i,n]); y[i] = y_sum[i] / max(N, 1)
+bool expand_composites(ir::Program& program);
+
+/// Guards that turn a term into the neutral element become the domain of the reduction.
+/// example: sum[n](where(n <= m, x[n], 0)) -> sum[n where n <= m](x[n])
+bool guards_to_domains(ir::Program& program);
+
+/// requires: the flat form.  Factors that do not depend on the summed axes leave sums, terms and positive factors leave
+/// maxima and minima. A factor that can be infinite or NaN, or whose reads the domain guards, leaves a sum over a
+/// possibly empty domain only behind a test that it is not empty.
+/// example: o[m] = sum[n](p[m,n] / l[m] * v[n])  ->  o_sum[m] = sum[n](p[m,n] * v[n]); o[m] = where(N > 0, o_sum[m] / l[m], 0)
+bool hoist_invariants(ir::Program& program);
+
+/// Temps with equal definitions, up to the names of their indices, become one; what nothing reads disappears.
+bool merge_equal(ir::Program& program);
+
+/// requires: the flat form.  A temp with a pointwise body is substituted into its readers, except where that would
+/// compute something expensive again and again (see inline_pointwise.cpp for the rule). Outputs stay.
+bool inline_pointwise(ir::Program& program);
+
+/// requires: the flat form.  A sum of a product of several factors becomes a sequence of pairwise contractions where that
+/// needs fewer operations; a factor that alone knows an axis is summed over it first.
+/// example: sum[i,j](x[i] * A[i,j] * y[j])  ->  t[i] = sum[j](A[i,j] * y[j]); sum[i](x[i] * t[i])
+bool plan_contractions(ir::Program& program);
+
+}  // namespace quern::compiler
