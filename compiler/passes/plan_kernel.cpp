@@ -1,0 +1,205 @@
+// Choice of lane, blocks and streamed index for one group, from how its stages touch memory.
+#include "compiler/passes/plan_kernel.h"
+
+#include <algorithm>
+#include <limits>
+#include <set>
+
+#include "compiler/passes/affine.h"
+
+namespace quern::compiler {
+
+using namespace ir;
+
+std::optional<std::int64_t> constant_extent(Program& program, IndexId index) {
+  const Index& i = program.indices[index];
+  std::int64_t v = 0;
+  if (program.pool.is_integer_constant(program.pool.sub(i.end, i.begin), &v)) return v;
+  return std::nullopt;
+}
+
+Step step_along(Program& program, const PlanInput& input, TensorId tensor, const std::vector<Expr>& subscripts, IndexId index) {
+  const Tensor& t = program.tensors[tensor];
+  Step step = Step::same;
+  for (std::size_t axis = 0; axis < subscripts.size(); ++axis) {
+    if (!program.pool.depends_on(subscripts[axis], index)) continue;
+    bool unit = axis + 1 == subscripts.size();
+    if (t.role != Role::temp && t.role != Role::scratch && tensor < input.layouts.size() && !input.layouts[tensor].dense &&
+        axis < input.layouts[tensor].strides.size())
+      unit = input.layouts[tensor].strides[axis] == cpu::StrideClass::one;
+    const auto f = affine(program.pool, subscripts[axis], {index});
+    if (step != Step::same || !unit || !f || f->terms.at(index) != 1) return Step::far;
+    step = Step::adjacent;
+  }
+  return step;
+}
+
+namespace {
+
+struct Planner {
+  Program& program;
+  const Group& group;
+  const PlanInput& input;
+  std::set<TensorId> local;  // computed in this group
+  KernelPlan plan;
+
+  Planner(Program& p, const Group& g, const PlanInput& in) : program(p), group(g), input(in) {
+    for (const Stage& s : group.stages) for (TensorId t : s.targets) local.insert(t);
+  }
+
+  bool in_grid(IndexId i) const { return std::find(group.grid.begin(), group.grid.end(), i) != group.grid.end(); }
+
+  std::set<IndexId> classes() const {
+    std::set<IndexId> out;
+    for (const Stage& s : group.stages) {
+      out.insert(s.free.begin(), s.free.end());
+      out.insert(s.axes.begin(), s.axes.end());
+    }
+    return out;
+  }
+
+  int widest() const {
+    int bytes = 4;
+    auto see = [&](DType t) { if (t == DType::f64) bytes = 8; };
+    for (const Stage& s : group.stages) {
+      for (TensorId t : s.targets) see(program.tensors[t].type);
+      for_each_node(program.pool, s.body, [&](Expr, const Node& n) { see(n.type); });
+    }
+    return bytes;
+  }
+
+  bool can_be_lane(IndexId c) const {
+    for (const Stage& s : group.stages) {
+      if (s.form == Form::scatter && !in_grid(c)) return false;
+      if ((s.form == Form::topk || s.form == Form::sort) && s.has(c)) return false;
+    }
+    return true;
+  }
+
+  /// How badly the memory accesses fit if `c` runs in lanes. Accesses weigh by the number of loops around them.
+  double cost(IndexId c) {
+    double total = 0;
+    const auto extent = constant_extent(program, c);
+    for (const Stage& s : group.stages) {
+      std::size_t depth = 0;
+      for (const auto* list : {&s.free, &s.axes})
+        for (IndexId i : *list) depth += !in_grid(i) || plan.blocks.contains(i);
+      std::size_t loops = std::set<IndexId>(s.free.begin(), s.free.end()).size();
+      for (IndexId a : s.axes) loops += !s.is_free(a);
+      double weight = 1;
+      for (std::size_t i = 0; i < loops; ++i) weight *= 16;
+      const bool reuse = has_reuse(program, s);
+      double stage = 0;
+      if (!s.has(c)) {
+        stage += 12;  // runs without vectors
+      } else {
+        for_each_read(program.pool, s, [&](Expr e, const Node& n) {
+          if (local.contains(static_cast<TensorId>(n.payload))) return;
+          const Step step = step_along(program, input, static_cast<TensorId>(n.payload), n.args, c);
+          if (step == Step::same) stage += 0.2;
+          else if (step == Step::adjacent) stage += 1;
+          // A strided operand that is used again along another index is packed once.
+          else stage += reuse && lacks_some(s, e) ? 2 : 10;
+        });
+        if (s.reduces(c)) stage += reuse ? 8 : 0.5;
+        if (s.is_sequential(c)) stage += 4;
+        if (s.stored && !s.reduces(c) && step_along(program, input, s.targets[0], s.subscripts, c) == Step::far) stage += reuse ? 1 : 6;
+      }
+      if (extent && *extent < plan.lanes) stage *= static_cast<double>(plan.lanes) / std::max<std::int64_t>(*extent, 1);
+      total += stage * weight;
+    }
+    return total;
+  }
+
+  bool lacks_some(const Stage& s, Expr read) const {
+    return std::any_of(s.free.begin(), s.free.end(), [&](IndexId i) { return !program.pool.depends_on(read, i); });
+  }
+
+  bool any_reuse() const {
+    return std::any_of(group.stages.begin(), group.stages.end(), [&](const Stage& s) { return has_reuse(program, s); });
+  }
+
+  /// Reduced by a stage and spanned by an intermediate that has no storage: its blocks can be dropped as they are done.
+  std::optional<IndexId> choose_stream() {
+    std::set<IndexId> spanned;
+    for (const Stage& s : group.stages)
+      if (!s.stored) spanned.insert(s.free.begin(), s.free.end());
+    for (const Stage& s : group.stages)
+      for (IndexId a : s.axes) {
+        if (s.form != Form::reduce || !spanned.contains(a) || in_grid(a)) continue;
+        const bool whole = std::any_of(group.stages.begin(), group.stages.end(), [&](const Stage& t) {
+          return t.is_sequential(a) || (t.stored && t.is_free(a));
+        });
+        const auto extent = constant_extent(program, a);
+        if (!whole && any_reuse() && !(extent && *extent <= 32)) return a;
+      }
+    // A plain contraction: long sums go block by block, so that packed operands stay in cache.
+    for (const Stage& s : group.stages)
+      if (has_reuse(program, s) && !plan.blocks.empty() && s.axes.size() == 1) {
+        const auto extent = constant_extent(program, s.axes[0]);
+        const bool alone = std::all_of(group.stages.begin(), group.stages.end(),
+                                       [&](const Stage& t) { return &t == &s || !t.has(s.axes[0]); });
+        if (alone && !(extent && *extent <= 1024)) return s.axes[0];
+      }
+    return std::nullopt;
+  }
+
+  KernelPlan run() {
+    plan.lanes = std::max(1, input.target.vector_bytes / widest());
+    const bool rich = input.target.registers >= 32;
+    const bool reuse = any_reuse();
+    double best = std::numeric_limits<double>::infinity();
+    for (IndexId c : classes()) {
+      if (!can_be_lane(c) || (reuse && !in_grid(c))) continue;
+      const double k = cost(c);
+      if (k < best) best = k, plan.lane = c;
+    }
+    if (reuse && !plan.lane)
+      for (IndexId c : classes())
+        if (const double k = cost(c); can_be_lane(c) && k < best) best = k, plan.lane = c;
+
+    if (reuse && plan.lane && in_grid(*plan.lane)) {
+      // Register tile: lanes x rows, where rows are another free index of the stage with reuse.
+      const bool streamed = !blocked_row();
+      plan.lane_unroll = streamed || !rich ? 2 : 4;
+      plan.row_unroll = streamed ? (rich ? 12 : 4) : 6;
+      if (!rich && !streamed) plan.row_unroll = 6;
+      plan.blocks[*plan.lane] = std::int64_t{plan.lanes} * plan.lane_unroll;
+      if (auto row = blocked_row()) plan.blocks[*row] = 192;
+      plan.stream = choose_stream();
+      if (plan.stream) plan.stream_block = blocked_row() ? 512 : 64;
+    } else if (plan.lane && in_grid(*plan.lane)) {
+      const bool flat = std::all_of(group.stages.begin(), group.stages.end(), [&](const Stage& s) {
+        return s.axes.empty() && s.free.size() == group.grid.size();
+      });
+      plan.blocks[*plan.lane] = std::int64_t{plan.lanes} * (flat ? 128 : 4);
+    }
+    return plan;
+  }
+
+  /// In a contraction whose result needs no further loops: the grid index that gives the rows of the register tile.
+  std::optional<IndexId> blocked_row() const {
+    std::optional<IndexId> row;
+    for (const Stage& s : group.stages) {
+      for (IndexId i : s.free) if (!in_grid(i)) return std::nullopt;
+      if (!has_reuse(program, s)) continue;
+      for (IndexId i : s.free) {
+        if (i == *plan.lane) continue;
+        bool reused = false;  // some operand that varies along the lane lacks it
+        for_each_read(program.pool, s, [&](Expr e, const Node&) {
+          if (program.pool.depends_on(e, *plan.lane) && !program.pool.depends_on(e, i)) reused = true;
+        });
+        if (reused) row = i;
+      }
+    }
+    return row;
+  }
+};
+
+}  // namespace
+
+KernelPlan plan_kernel(Program& program, const Group& group, const PlanInput& input) {
+  return Planner(program, group, input).run();
+}
+
+}  // namespace quern::compiler

@@ -1,0 +1,44 @@
+// plan_kernel: how one fused group becomes a loop structure. Decisions only; lower_to_tiles carries them out.
+// An index of a group is, in its kernel, one of: a unit grid dimension (a task has one value of it), a blocked grid
+// dimension (a task has a block of it), the streamed index (walked block by block while reductions over it run), or an
+// inner index (each tile spans it whole).
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "compiler/codegen/cpu/compile_cpu.h"
+#include "compiler/passes/stage.h"
+
+namespace quern::compiler {
+
+struct KernelPlan {
+  int lanes = 16;                               // elements of one vector
+  std::optional<ir::IndexId> lane;              // runs in vector lanes wherever a stage has it
+  std::map<ir::IndexId, std::int64_t> blocks;   // blocked grid dimensions
+  std::optional<ir::IndexId> stream;
+  std::int64_t stream_block = 64;
+  int row_unroll = 12;                          // register tile of a stage with reuse: rows x vectors
+  int lane_unroll = 2;
+};
+
+/// What the planner may assume.
+struct PlanInput {
+  cpu::Target target;
+  std::vector<cpu::TensorLayout> layouts;  // by TensorId; missing: the last axis has stride 1
+};
+
+KernelPlan plan_kernel(ir::Program& program, const Group& group, const PlanInput& input);
+
+/// Element distance of neighbours along `index` in a read or store at these subscripts: 0 = the same element for all,
+/// 1 = adjacent, other = far apart or unknown.
+enum class Step { same, adjacent, far };
+Step step_along(ir::Program& program, const PlanInput& input, ir::TensorId tensor, const std::vector<ir::Expr>& subscripts,
+                ir::IndexId index);
+
+/// Extent of an index when it is a constant.
+std::optional<std::int64_t> constant_extent(ir::Program& program, ir::IndexId index);
+
+}  // namespace quern::compiler

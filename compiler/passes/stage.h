@@ -1,0 +1,61 @@
+// Fused groups: the equations that become one kernel, with their indices made common.
+// In:  the flat form (passes.h): each equation has one form only.
+// Out: groups in the order in which they run; in a group, equal loops have equal index ids ("classes"), so that "which
+//      stages share this loop" is a set question.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "dsl/ir/program.h"
+
+namespace quern::compiler {
+
+enum class Form : std::uint8_t { pointwise, reduce, scan, topk, sort, scatter };
+
+/// One equation of a group, over the group's indices.
+struct Stage {
+  Form form = Form::pointwise;
+  std::size_t equation = 0;             // in Program::equations
+  std::vector<ir::TensorId> targets;    // two for topk
+  std::vector<ir::IndexId> free;        // indices of the target (scatter: the points), scan and sort axis included
+  std::vector<ir::IndexId> axes;        // reduced, scanned, sorted; topk: {x, j}
+  std::vector<ir::Expr> subscripts;     // of the target
+  ir::Expr body;                        // scalar expression without binding forms
+  ir::Expr domain;                      // none = everywhere
+  ir::Reducer reducer = ir::Reducer::sum;  // Form::reduce
+  ir::AssignOp op = ir::AssignOp::set;     // Form::scatter
+  ir::Expr init;                        // Form::scan
+  bool argsort = false;                 // Form::sort
+  bool checked = false;                 // Form::scatter
+  bool stored = false;                  // the target is an output or is read by another group
+
+  bool is_free(ir::IndexId index) const;
+  bool reduces(ir::IndexId index) const;    // Form::reduce over it
+  bool has(ir::IndexId index) const;        // among free or axes
+  /// Scan, sort and top-k run along it as a whole.
+  bool is_sequential(ir::IndexId index) const;
+};
+
+struct Group {
+  std::vector<Stage> stages;            // definitions before uses
+  std::vector<ir::IndexId> grid;        // indices common to all stages: blocks of them are independent
+  std::vector<std::string> why;         // for `explain`
+};
+
+/// Puts equations together whose intermediates need no storage, or are better kept close. Requires the flat form.
+/// Ensures: every equation is in exactly one group; groups are in dependency order; a temp read by another group, or by
+/// its own at other points than those it was computed at, is `stored`.
+std::vector<Group> fuse_equations(ir::Program& program);
+
+/// A reduction whose operands are each used for many results (a contraction, all-pairs distances): two free indices of
+/// the result each occur in one operand and are missing in another.
+bool has_reuse(const ir::Program& program, const Stage& stage);
+
+/// Visits every node below `root` once.
+void for_each_node(const ir::ExprPool& pool, ir::Expr root, const std::function<void(ir::Expr, const ir::Node&)>& visit);
+/// Visits every read in the expressions of a stage (repeats possible across expressions).
+void for_each_read(const ir::ExprPool& pool, const Stage& stage, const std::function<void(ir::Expr, const ir::Node&)>& visit);
+
+}  // namespace quern::compiler
