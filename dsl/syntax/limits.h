@@ -5,8 +5,8 @@
 
 namespace quern::dsl {
 
-inline constexpr std::size_t kMaxFileBytes = 16u << 20;
-inline constexpr std::size_t kMaxTokens = 1u << 20;
+inline constexpr std::size_t kMaxFileBytes = 4u << 20;
+inline constexpr std::size_t kMaxTokens = 1u << 18;
 inline constexpr std::size_t kMaxNameLength = 255;
 inline constexpr int kMaxNesting = 128;     // brackets, unary operators and calls inside one another
 inline constexpr int kMaxTreeDepth = 512;   // height of one expression: a + b + c + ... is as high as it is long
