@@ -1,0 +1,110 @@
+// Lowering of one fused group to one kernel: shared state of lower_stages.cpp (a stage becomes a nest) and
+// lower_stream.cpp (reductions that run while the streamed index is walked).
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "compiler/ir/tile.h"
+#include "compiler/passes/affine.h"
+#include "compiler/passes/plan_kernel.h"
+#include "compiler/passes/stage.h"
+
+namespace quern::compiler {
+
+/// Where an intermediate of the group lives while a task runs: a scratch tensor over the indices that vary in a task.
+struct Tile {
+  ir::TensorId scratch = 0;
+  std::vector<ir::IndexId> dims;
+};
+
+class GroupLowering {
+ public:
+  GroupLowering(ir::Program& program, Group group, KernelPlan plan, const PlanInput& input, std::string name);
+  tile::Kernel run();
+
+ private:
+  enum class Place { before, inside, after };
+  /// A reduction over the streamed index, as it runs.
+  struct Running {
+    ir::Expr identity;                         // of the reducer, in the target's type
+    ir::TensorId previous = 0;                 // tile of the value before this block; 0 = not needed
+    ir::TensorId shift = 0;                    // tile of the value that expressions use: 0 where still at the identity
+    std::vector<ir::TensorId> depends;         // running values that its body uses
+    ir::Expr correction;                       // factor on the state when those change (over tiles); none = 1
+    std::string derivation;
+  };
+
+  // Structure of the kernel.
+  void make_grid();
+  void stage_operands();
+  void place_stages();
+  void make_tiles();
+  bool plan_running();
+  void bound_stream();
+
+  // Indices.
+  bool is_unit(ir::IndexId c) const;
+  bool varies(ir::IndexId c) const { return !is_unit(c); }
+  ir::Expr first(ir::IndexId c);
+  ir::Expr stop(ir::IndexId c);
+  ir::Expr padded_stop(ir::IndexId c);
+  ir::Expr tile_extent(ir::IndexId c);
+  std::vector<ir::IndexId> varying(const std::vector<ir::IndexId>& list) const;
+
+  // Tiles.
+  Tile make_tile(const std::string& name, DType type, std::vector<ir::IndexId> dims, std::optional<ir::IndexId> last);
+  std::vector<ir::Expr> tile_subscripts(const Tile& tile);
+  ir::Expr read_tile(const Tile& tile);
+  ir::Expr localize(ir::Expr e);
+  const Stage* producer(ir::TensorId tensor) const;
+  bool used_inside_group(const Stage& stage) const;
+
+  // Stages to statements.
+  void emit(tile::Block& out, const Stage& stage);
+  void emit_select(tile::Block& out, const Stage& stage);
+  void emit_running(tile::Block& out, const Stage& stage);
+  void emit_identity(tile::Block& out, const Stage& stage);
+  void emit_copy_out(tile::Block& out, const Stage& stage);
+  tile::Nest nest_for(const Stage& stage, const std::vector<ir::IndexId>& dims);
+  tile::Update update_for(const Stage& stage);
+  std::optional<ir::IndexId> lane_for(const Stage& stage, const std::vector<ir::IndexId>& dims);
+  bool only_tiles_along(const Stage& stage, ir::IndexId lane) const;
+  void push(tile::Block& out, tile::Nest nest);
+  void store_row(tile::Block& out, const Stage& stage, std::size_t which, const Tile& row, ir::IndexId from, ir::IndexId to, ir::Expr value);
+  std::string note_of(const Stage& stage) const;
+
+  ir::Program& program_;
+  ir::ExprPool& pool_;
+  Group group_;
+  KernelPlan plan_;
+  const PlanInput& input_;
+  tile::Kernel kernel_;
+  std::map<ir::IndexId, ir::IndexId> block_start_;
+  std::vector<Place> places_;
+  std::unordered_map<ir::TensorId, Tile> tiles_;            // by the tensor they hold
+  std::unordered_map<ir::TensorId, Tile> position_tiles_;   // argmax, argmin: `tiles_` has positions, this has values
+  std::map<std::size_t, Running> running_;                  // by stage
+  std::unordered_map<ir::TensorId, ir::Expr> instead_;      // reads of a running value inside the loop
+  ir::Expr stream_stop_, stream_start_;
+  std::vector<ir::Expr> common_;                            // conjuncts shared by all reductions over the streamed index
+  ir::Expr full_;                                           // true when they hold on the whole tile; none = unknown
+  std::set<ir::Expr> assumed_;                              // conjuncts taken as true in what is being emitted
+};
+
+/// Value that leaves a reduction unchanged.
+ir::Expr identity_of(ir::ExprPool& pool, ir::Reducer reducer, DType type);
+
+/// body = g(streamed) * exp(exponent(y)) * factor(y): the part that depends on the running values `y` alone.
+struct RunningFactor {
+  ir::Expr exponent;  // none = 0
+  ir::Expr factor;    // none = 1
+};
+/// Splits a sum's body by the reads in `running` (sets of expressions that stand for y); nothing if it does not split.
+std::optional<RunningFactor> split_factor(ir::ExprPool& pool, ir::Expr body, const std::set<ir::TensorId>& running,
+                                          ir::IndexId stream);
+
+}  // namespace quern::compiler

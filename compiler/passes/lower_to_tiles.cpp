@@ -1,0 +1,239 @@
+// lower_to_tiles: groups, plans, then one kernel a group: grid, tiles, stages in order, the streamed index as a loop.
+#include "compiler/passes/lower_to_tiles.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "compiler/passes/lower_group.h"
+
+namespace quern::compiler {
+
+using namespace ir;
+using tile::Block;
+
+GroupLowering::GroupLowering(Program& program, Group group, KernelPlan plan, const PlanInput& input, std::string name)
+    : program_(program), pool_(program.pool), group_(std::move(group)), plan_(std::move(plan)), input_(input) {
+  kernel_.name = std::move(name);
+  kernel_.lanes = plan_.lanes;
+}
+
+void GroupLowering::make_grid() {
+  for (IndexId c : group_.grid) {
+    const Index index = program_.indices[c];
+    if (auto it = plan_.blocks.find(c); it != plan_.blocks.end()) {
+      block_start_[c] = program_.add_index(index.name + "_block", index.begin, index.end);
+      kernel_.grid.push_back({block_start_[c], index.begin, index.end, it->second});
+    } else {
+      kernel_.grid.push_back({c, index.begin, index.end, 1});
+    }
+  }
+  if (plan_.stream) {
+    const Index index = program_.indices[*plan_.stream];
+    block_start_[*plan_.stream] = program_.add_index(index.name + "_block", index.begin, index.end);
+    stream_start_ = index.begin;
+    stream_stop_ = index.end;
+  }
+}
+
+/// Operands of a stage with reuse get a tile of their own where that pays: computed sub-expressions and converted or
+/// packed reads that lack one of its indices would otherwise be evaluated again for each of that index's values.
+void GroupLowering::stage_operands() {
+  std::unordered_map<Expr, Expr> known;  // operand -> read of its tile's tensor
+  std::vector<Stage> result;
+  for (Stage stage : group_.stages) {
+    if (!has_reuse(program_, stage)) {
+      result.push_back(std::move(stage));
+      continue;
+    }
+    std::vector<IndexId> all = stage.free;
+    all.insert(all.end(), stage.axes.begin(), stage.axes.end());
+    const auto dims = varying(all);
+    auto lacks_one = [&](Expr e) {
+      return std::any_of(dims.begin(), dims.end(), [&](IndexId i) { return !pool_.depends_on(e, i); });
+    };
+    auto wanted = [&](Expr e) {
+      const Node& n = pool_[e];
+      if (!lacks_one(e) || !pool_.depends_on_any(e, dims)) return false;
+      int spans = 0;
+      for (IndexId i : dims) spans += pool_.depends_on(e, i);
+      if (n.op == Op::constant || n.op == Op::index || n.op == Op::symbol || n.op == Op::scalar) return false;
+      if (n.type == DType::i64 || n.type == DType::boolean) return false;
+      if (n.op != Op::read) return spans >= 1;
+      const auto t = static_cast<TensorId>(n.payload);
+      if (producer(t)) return false;
+      if (!plan_.lane || !pool_.depends_on(e, *plan_.lane)) return false;
+      // Packed: strided along the lane, or walked again for every row of a block.
+      return step_along(program_, input_, t, n.args, *plan_.lane) == Step::far || plan_.blocks.size() > 1;
+    };
+    std::function<Expr(Expr)> visit = [&](Expr e) -> Expr {
+      if (wanted(e)) {
+        if (auto it = known.find(e); it != known.end()) return it->second;
+        Stage operand;
+        operand.form = Form::pointwise;
+        operand.equation = stage.equation;
+        operand.body = e;
+        for (IndexId i : all)
+          if (pool_.depends_on(e, i) && !operand.is_free(i)) operand.free.push_back(i);
+        // A point of the operand may lie outside the domain of the reduction that reads it.
+        Expr guard = pool_.boolean(true);
+        for (Expr c : conjuncts(pool_, stage.domain)) {
+          const auto& free = pool_.free_indices(c);
+          if (std::all_of(free.begin(), free.end(), [&](IndexId i) { return operand.is_free(i) || is_unit(i); })) guard = pool_.both(guard, c);
+        }
+        if (!pool_.is_true(guard)) operand.body = pool_.where(guard, e, identity_of(pool_, Reducer::sum, pool_.type(e)));
+        Tensor t;
+        t.name = fmt::format("{}_operand{}", program_.tensors[stage.targets[0]].name, known.size());
+        t.type = is_small_float(pool_.type(e)) ? DType::f32 : pool_.type(e);
+        if (t.type != pool_.type(e)) operand.body = pool_.cast(operand.body, t.type);
+        for (IndexId i : operand.free) {
+          const Index& index = program_.indices[i];
+          t.shape.push_back(pool_.sub(index.end, index.begin));
+          operand.subscripts.push_back(pool_.sub(pool_.index(i), index.begin));
+        }
+        const TensorId id = program_.add_tensor(t);
+        operand.targets = {id};
+        const Expr read = pool_.read(id, t.type, operand.subscripts);
+        result.push_back(std::move(operand));
+        return known[e] = read;
+      }
+      const Node n = pool_[e];
+      // Below a guard nothing may be evaluated on its own.
+      if (n.op == Op::read || n.op == Op::where || n.args.empty()) return e;
+      std::vector<Expr> args;
+      for (Expr a : n.args) args.push_back(visit(a));
+      if (args == n.args) return e;
+      if (is_elementwise(n.op)) return pool_.apply(n.op, args);
+      return pool_.cast(args[0], n.type, n.flags);
+    };
+    // A product's factors are the operands; anything else is one body whose parts are.
+    stage.body = visit(stage.body);
+    result.push_back(std::move(stage));
+  }
+  group_.stages = std::move(result);
+}
+
+void GroupLowering::place_stages() {
+  places_.assign(group_.stages.size(), Place::before);
+  if (!plan_.stream) return;
+  std::set<TensorId> after;
+  for (std::size_t i = 0; i < group_.stages.size(); ++i) {
+    const Stage& s = group_.stages[i];
+    if (s.has(*plan_.stream)) {
+      places_[i] = Place::inside;
+      if (s.reduces(*plan_.stream)) after.insert(s.targets[0]);
+      continue;
+    }
+    for_each_read(pool_, s, [&](Expr, const Node& n) {
+      if (after.contains(static_cast<TensorId>(n.payload))) places_[i] = Place::after;
+    });
+    if (places_[i] == Place::after) after.insert(s.targets.begin(), s.targets.end());
+  }
+}
+
+void GroupLowering::make_tiles() {
+  for (std::size_t i = 0; i < group_.stages.size(); ++i) {
+    const Stage& s = group_.stages[i];
+    const bool runs = plan_.stream && s.reduces(*plan_.stream);
+    // The result of a register tile goes through a tile, so that its lanes need no test.
+    const bool tiled = plan_.lane && plan_.blocks.contains(*plan_.lane) && has_reuse(program_, s);
+    if (!runs && !tiled && !used_inside_group(s)) continue;
+    for (TensorId t : s.targets) {
+      // Small floats are kept as stored, so that a reader in the kernel sees what a reader outside would.
+      const Tensor tensor = program_.tensors[t];
+      const auto dims = varying(s.free);
+      auto last = plan_.lane && std::find(dims.begin(), dims.end(), *plan_.lane) != dims.end() ? plan_.lane : lane_for(s, dims);
+      tiles_[t] = make_tile(tensor.name, tensor.type, dims, last);
+    }
+    if (runs && (s.reducer == Reducer::argmax || s.reducer == Reducer::argmin)) {
+      const Tile& positions = tiles_.at(s.targets[0]);
+      position_tiles_[s.targets[0]] = make_tile(program_.tensors[s.targets[0]].name + "_value", pool_.type(s.body), positions.dims, plan_.lane);
+    }
+  }
+}
+
+tile::Kernel GroupLowering::run() {
+  make_grid();
+  stage_operands();
+  place_stages();
+  make_tiles();
+  if (plan_.stream) {
+    if (!plan_running()) {
+      KernelPlan whole = plan_;
+      whole.stream.reset();
+      GroupLowering again(program_, group_, whole, input_, kernel_.name);
+      tile::Kernel kernel = again.run();
+      kernel.why.push_back(fmt::format("index {} is kept whole in a tile: a reduction over it does not split", program_.indices[*plan_.stream].name));
+      return kernel;
+    }
+    bound_stream();
+  }
+  for (std::size_t i = 0; i < group_.stages.size(); ++i)
+    if (places_[i] == Place::before) emit(kernel_.body, group_.stages[i]);
+  if (plan_.stream) {
+    for (const auto& [i, r] : running_) emit_identity(kernel_.body, group_.stages[i]);
+    Block walk;
+    auto emit_inside = [&](Block& out, const Stage& s) {
+      if (s.reduces(*plan_.stream)) emit_running(out, s);
+      else emit(out, s);
+    };
+    for (std::size_t i = 0; i < group_.stages.size(); ++i) {
+      if (places_[i] != Place::inside) continue;
+      const Stage& s = group_.stages[i];
+      bool tests = false;
+      if (full_) {
+        auto look = [&](Expr root) {
+          for_each_node(pool_, root, [&](Expr e, const Node&) { tests |= std::find(common_.begin(), common_.end(), e) != common_.end(); });
+        };
+        look(s.body);
+        look(s.domain);
+      }
+      if (!tests) {
+        emit_inside(walk, s);
+        continue;
+      }
+      // Full tiles carry no test.
+      tile::If split{full_, {}, {}};
+      tile::If* at = &split;
+      if (!walk.empty())
+        if (auto* last = std::get_if<tile::If>(&walk.back().node); last && last->condition == full_) at = last;
+      emit_inside(at->else_block, s);
+      assumed_.insert(common_.begin(), common_.end());
+      emit_inside(at->then_block, s);
+      assumed_.clear();
+      if (at == &split) walk.push_back({std::move(split)});
+    }
+    instead_.clear();
+    tile::For loop{block_start_.at(*plan_.stream), stream_start_, stream_stop_, plan_.stream_block, std::move(walk)};
+    kernel_.body.push_back({std::move(loop)});
+    for (std::size_t i = 0; i < group_.stages.size(); ++i) {
+      if (running_.contains(i) && group_.stages[i].stored) emit_copy_out(kernel_.body, group_.stages[i]);
+      if (places_[i] == Place::after) emit(kernel_.body, group_.stages[i]);
+    }
+    kernel_.why.push_back(fmt::format("index {} is walked in blocks of {}; its reductions run", program_.indices[*plan_.stream].name, plan_.stream_block));
+    for (const auto& [i, r] : running_)
+      if (!r.derivation.empty()) kernel_.why.push_back(r.derivation);
+  }
+  if (plan_.lane) kernel_.why.insert(kernel_.why.begin(), fmt::format("index {} runs in vector lanes", program_.indices[*plan_.lane].name));
+  kernel_.why.insert(kernel_.why.end(), group_.why.begin(), group_.why.end());
+  return std::move(kernel_);
+}
+
+tile::Module lower_to_tiles(Program program, const PlanInput& input) {
+  tile::Module module;
+  module.program = std::move(program);
+  Program& p = module.program;
+  std::set<TensorId> workspace;
+  std::size_t number = 0;
+  for (Group& group : fuse_equations(p)) {
+    for (const Stage& s : group.stages)
+      if (s.stored)
+        for (TensorId t : s.targets)
+          if (p.tensors[t].role == Role::temp && workspace.insert(t).second) module.workspace.push_back(t);
+    const KernelPlan plan = plan_kernel(p, group, input);
+    module.kernels.push_back(GroupLowering(p, std::move(group), plan, input, fmt::format("k{}", number++)).run());
+  }
+  return module;
+}
+
+}  // namespace quern::compiler
