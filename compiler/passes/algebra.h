@@ -27,18 +27,20 @@ struct Streamed {
 /// Running sum k *before* a correction is written accumulator(type, k) in the results below.
 struct Shift {
   std::vector<ir::Expr> bodies;  // what one point adds to running sum k, over `now`; bodies[0] is F itself, made safe
-                                 // (below) and with `centre` in place of u. Same reducer, axes and domain for all.
+                                 // (below) and with a centre in place of u. Same reducer, axes and domain for all.
   ir::Expr factor;  // under sum: all running sums are multiplied by it when y changes; none: they stay. Finite or NaN,
                     // so that an accumulator still at 0 stays 0.
   ir::Expr term;    // under max and min: is added to the running value when y changes; none: it stays
 
-  // Polynomial only (`centre` is set). Step for a group of points: (1) running sums plus the group's bodies at the old
-  // centre give `recentre`; (2) the old running sums are moved to that centre; (3) the group's bodies at the new centre
-  // are added. At the end the sums are moved to `final_centre`. Without `recentre` the next centre is final_centre.
-  ir::Expr centre, centre_next;      // stand-ins in bodies, moved and recentre; the first centre is 0
-  ir::Expr recentre;                 // over accumulator(k) and centre: for variances, the running mean
-  ir::Expr final_centre;             // u over `now`
-  std::vector<ir::Expr> moved;       // running sum k at centre_next, over accumulator(k), centre and centre_next
+  // Polynomial only (`centres` not empty; one per quantity u that F is a polynomial in, u a function of y such as a mean).
+  // Step for a group of points: (1) old running sums plus the group's bodies, at the old centres, give `recentre`;
+  // (2) the old running sums are moved to those centres; (3) the group's bodies at the new centres are added. At the end
+  // the sums are moved to `final_centres`, and accumulator(0) is the value. Centres start at 0.
+  std::vector<ir::Expr> centres, centres_next;  // stand-ins in bodies, moved and recentre
+  std::vector<ir::Expr> recentre;               // over accumulator(k) and centres: for variances, the running mean;
+                                                // empty: the centres stay where they start
+  std::vector<ir::Expr> final_centres;          // u over `now`
+  std::vector<ir::Expr> moved;                  // running sum k at centres_next, over accumulator(k), centres, centres_next
 
   // Multiplicative, when y can still be at the start of its max or min (-inf or inf): bodies and factor then use a finite
   // stand-in for it, so rows that have seen nothing but -inf hold 0 where the written form has NaN. If such a row must
