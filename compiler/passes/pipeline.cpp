@@ -11,8 +11,18 @@ namespace quern::compiler {
 
 std::span<const Pass> passes() {
   static constexpr Pass list[] = {
+      {"bind_sizes", bind_sizes, false, "constants first: everything after folds with them"},
+      {"simplify", simplify, false, "guards that a bound flag decides vanish before they are inherited"},
       {"flatten", flatten, true, "every later pass looks at one binding form at a time"},
+      {"merge_equal", merge_equal, false, "equal arguments of composites give one set of temps"},
       {"expand_composites", expand_composites, true, "after flatten, so that no argument is computed twice"},
+      {"inline_pointwise", inline_pointwise, false, "puts weights and scores into the sums that use them, for hoisting to see"},
+      {"guards_to_domains", guards_to_domains, false, "after inlining brought the guards into the sums"},
+      {"hoist_invariants", hoist_invariants, false, "divisors leave sums: what is left streams"},
+      {"inline_pointwise", inline_pointwise, false, "hoisting left pointwise bodies where sums were"},
+      {"hoist_invariants", hoist_invariants, false, "and those may hold invariants of the sums that read them"},
+      {"simplify", simplify, false, "index arithmetic of inlined reads"},
+      {"merge_equal", merge_equal, false, "maxima and sums that several composites share"},
   };
   return list;
 }
