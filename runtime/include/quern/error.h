@@ -31,7 +31,7 @@ enum class Code : int {
 
 class QUERN_API Error : public std::exception {
  public:
-  Error(Code code, std::string message, std::source_location where = std::source_location::current());
+  Error(Code code, std::string message, std::source_location where = {});
   Error(const Error&);
   Error& operator=(const Error&);
   ~Error() override;

@@ -1,0 +1,160 @@
+// Sharded table of finished and unfinished entries. See cache.h.
+#include "runtime/cache.h"
+
+#include <pthread.h>
+
+namespace quern::runtime {
+namespace {
+std::atomic<KernelCache*>& instance() {
+  static std::atomic<KernelCache*> cache{nullptr};
+  return cache;
+}
+}  // namespace
+
+KernelCache& KernelCache::of_process() {
+  static KernelCache* cache = [] {
+    instance().store(new KernelCache);
+    // A child of fork() has one thread: the locks are taken so that it finds the table whole, and entries that other
+    // threads were making are dropped, since nobody in the child will finish them.
+    pthread_atfork([] { instance().load()->lock_all(); }, [] { instance().load()->unlock_all(false); },
+                   [] { instance().load()->unlock_all(true); });
+    return instance().load();
+  }();
+  return *cache;
+}
+
+void KernelCache::lock_all() {
+  for (Shard& shard : shards_) shard.mutex.lock();
+}
+
+void KernelCache::unlock_all(bool in_child) {
+  for (Shard& shard : shards_) {
+    if (in_child)
+      for (auto it = shard.entries.begin(); it != shard.entries.end();) {
+        if (it->second->done) {
+          ++it;
+        } else {
+          new std::shared_ptr<Entry>(it->second);  // its mutex may be held by a thread that is gone: never destroyed
+          it = shard.entries.erase(it);
+          --count_;
+        }
+      }
+    shard.mutex.unlock();
+  }
+}
+
+KernelCache::Value KernelCache::get(const std::string& key, const Make& make, CacheCounters& counters) {
+  Shard& shard = shard_of(key);
+  std::shared_ptr<Entry> entry;
+  bool mine = false;
+  {
+    std::lock_guard lock(shard.mutex);
+    auto& place = shard.entries[key];
+    if (!place) {
+      place = std::make_shared<Entry>();
+      mine = true;
+      ++count_;
+    }
+    entry = place;
+  }
+  entry->used.store(++clock_, std::memory_order_relaxed);
+  if (!mine) {
+    std::unique_lock lock(entry->mutex);
+    const bool waited = !entry->done;
+    entry->finished.wait(lock, [&] { return entry->done; });
+    ++(waited ? counters.misses : counters.hits);
+    ++(waited ? totals_.misses : totals_.hits);
+    if (entry->failure) std::rethrow_exception(entry->failure);
+    return entry->value;
+  }
+  ++counters.misses;
+  ++totals_.misses;
+  Value value;
+  std::exception_ptr failure;
+  try {
+    value = make();
+    ++counters.compiles;
+    ++totals_.compiles;
+  } catch (...) {
+    failure = std::current_exception();
+    ++counters.failures;
+    ++totals_.failures;
+    std::lock_guard lock(shard.mutex);
+    const auto found = shard.entries.find(key);
+    if (found != shard.entries.end() && found->second == entry) {
+      shard.entries.erase(found);
+      --count_;
+    }
+  }
+  {
+    std::lock_guard lock(entry->mutex);
+    entry->value = value;
+    entry->failure = failure;
+    entry->done = true;
+  }
+  entry->finished.notify_all();
+  if (failure) std::rethrow_exception(failure);
+  evict();
+  return value;
+}
+
+KernelCache::Value KernelCache::find(const std::string& key) {
+  Shard& shard = shard_of(key);
+  std::lock_guard lock(shard.mutex);
+  const auto found = shard.entries.find(key);
+  if (found == shard.entries.end()) return nullptr;
+  std::lock_guard entry_lock(found->second->mutex);
+  found->second->used.store(++clock_, std::memory_order_relaxed);
+  return found->second->done ? found->second->value : nullptr;
+}
+
+void KernelCache::evict() {
+  const std::size_t capacity = capacity_.load();
+  while (capacity != 0 && count_.load() > capacity) {
+    // The oldest finished entry of all shards; kernels in use live on in the objects that hold them.
+    Shard* from = nullptr;
+    std::string oldest;
+    std::uint64_t when = ~std::uint64_t{0};
+    for (Shard& shard : shards_) {
+      std::lock_guard lock(shard.mutex);
+      for (const auto& [key, entry] : shard.entries) {
+        std::lock_guard entry_lock(entry->mutex);
+        const std::uint64_t used = entry->used.load(std::memory_order_relaxed);
+        if (entry->done && used < when) {
+          when = used;
+          oldest = key;
+          from = &shard;
+        }
+      }
+    }
+    if (!from) return;
+    std::lock_guard lock(from->mutex);
+    if (from->entries.erase(oldest) > 0) --count_;
+  }
+}
+
+void KernelCache::set_capacity(std::size_t entries) {
+  capacity_.store(entries);
+  evict();
+}
+
+std::size_t KernelCache::size() { return count_.load(); }
+
+void KernelCache::clear() {
+  for (Shard& shard : shards_) {
+    std::lock_guard lock(shard.mutex);
+    for (auto it = shard.entries.begin(); it != shard.entries.end();) {
+      std::unique_lock entry_lock(it->second->mutex);
+      const bool done = it->second->done;
+      entry_lock.unlock();
+      if (done) {
+        it = shard.entries.erase(it);
+        --count_;
+      } else {
+        ++it;
+      }
+    }
+  }
+}
+
+}  // namespace quern::runtime

@@ -1,0 +1,69 @@
+// Compiled kernels by key, in memory. In: a key (every byte of what the code depends on) and how to make the value. Out:
+// the value, made once however many threads ask. The one idea: the entry is in the table before it is made, so others find
+// it and wait; a failure is handed to all who waited and the entry goes.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+
+namespace quern::runtime {
+
+struct CacheCounters {
+  std::atomic<std::uint64_t> calls{0}, compiles{0}, failures{0}, hits{0}, misses{0};
+};
+
+class KernelCache {
+ public:
+  using Value = std::shared_ptr<const void>;
+  using Make = std::function<Value()>;
+
+  /// The value of `key`; `make` runs at most once per key at a time and may throw, which every waiter sees.
+  Value get(const std::string& key, const Make& make, CacheCounters& counters);
+  /// The value if it is there and finished, else null. Waits for nothing.
+  Value find(const std::string& key);
+
+  /// 0: no bound.
+  void set_capacity(std::size_t entries);
+  std::size_t size();
+  void clear();
+
+  /// The one of the process. Never destroyed.
+  static KernelCache& of_process();
+  CacheCounters& totals() { return totals_; }
+
+ private:
+  struct Entry {
+    std::mutex mutex;
+    std::condition_variable finished;
+    bool done = false;
+    Value value;
+    std::exception_ptr failure;
+    std::atomic<std::uint64_t> used{0};
+  };
+  struct Shard {
+    std::mutex mutex;
+    std::unordered_map<std::string, std::shared_ptr<Entry>> entries;
+  };
+  static constexpr std::size_t kShards = 16;
+
+  Shard& shard_of(const std::string& key) { return shards_[std::hash<std::string>{}(key) % kShards]; }
+  void evict();
+  void lock_all();
+  void unlock_all(bool in_child);
+
+  Shard shards_[kShards];
+  std::atomic<std::uint64_t> clock_{0};
+  std::atomic<std::size_t> capacity_{0};
+  std::atomic<std::size_t> count_{0};
+  CacheCounters totals_;
+};
+
+}  // namespace quern::runtime

@@ -1,0 +1,219 @@
+// Views and owning tensors: construction, views of views, element access. DLPack stands in dlpack.cpp.
+#include <quern/tensor.h>
+
+#include <cstring>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "dsl/ir/dtype.h"
+#include "runtime/memory.h"
+
+namespace quern {
+inline namespace v0 {
+
+static_assert(static_cast<int>(ElementType::boolean) == static_cast<int>(DType::boolean) &&
+              static_cast<int>(ElementType::e4m3) == static_cast<int>(DType::e4m3) &&
+              static_cast<int>(ElementType::u8) == static_cast<int>(DType::u8));
+
+namespace {
+
+DType internal(ElementType type) { return static_cast<DType>(type); }
+
+std::string text_of(const Sizes& sizes) { return fmt::format("[{}]", fmt::join(sizes.begin(), sizes.end(), ",")); }
+
+/// Row-major strides; sizes of 0 count as 1. Wraps on overflow: `count` and binding refuse such shapes.
+Sizes dense_strides(const Sizes& shape) {
+  Sizes strides = shape;
+  std::uint64_t step = 1;
+  for (int axis = shape.size() - 1; axis >= 0; --axis) {
+    strides[axis] = static_cast<std::int64_t>(step);
+    step *= static_cast<std::uint64_t>(shape[axis] > 1 ? shape[axis] : 1);
+  }
+  return strides;
+}
+
+void check(const Sizes& shape, const Sizes& strides) {
+  for (std::int64_t extent : shape)
+    if (extent < 0) throw Error(Code::invalid_argument, fmt::format("error: negative size in shape {}", text_of(shape)));
+  if (shape.size() != strides.size())
+    throw Error(Code::invalid_argument, fmt::format("error: shape {} has {} axes, strides {} have {}", text_of(shape),
+                                                    shape.size(), text_of(strides), strides.size()));
+}
+
+/// Offset in elements of every element in row-major order, handed to `f`.
+template <class F>
+void for_each_offset(const TensorView& v, F f) {
+  const int rank = v.rank();
+  const std::int64_t count = v.count();
+  std::int64_t at[max_rank] = {};
+  std::int64_t offset = 0;
+  for (std::int64_t n = 0; n < count; ++n) {
+    f(offset);
+    for (int axis = rank - 1; axis >= 0; --axis) {
+      offset += v.stride(axis);
+      if (++at[axis] < v.extent(axis)) break;
+      offset -= v.stride(axis) * v.extent(axis);
+      at[axis] = 0;
+    }
+  }
+}
+
+}  // namespace
+
+const char* name(ElementType type) noexcept { return quern::name(internal(type)).data(); }
+std::size_t size_of(ElementType type) noexcept { return quern::size_of(internal(type)); }
+
+Sizes::Sizes(std::span<const std::int64_t> values) {
+  if (values.size() > static_cast<std::size_t>(max_rank))
+    throw Error(Code::invalid_argument, fmt::format("error: {} axes; at most {} are supported", values.size(), max_rank));
+  size_ = static_cast<int>(values.size());
+  for (int i = 0; i < size_; ++i) values_[i] = values[static_cast<std::size_t>(i)];
+}
+
+void Sizes::push_back(std::int64_t value) {
+  if (size_ == max_rank) throw Error(Code::invalid_argument, fmt::format("error: more than {} axes", max_rank));
+  values_[size_++] = value;
+}
+
+TensorView::TensorView(void* data, ElementType type, Sizes shape)
+    : data_(data), type_(type), shape_(shape), strides_(dense_strides(shape)) {
+  check(shape_, strides_);
+}
+TensorView::TensorView(const void* data, ElementType type, Sizes shape)
+    : TensorView(const_cast<void*>(data), type, shape) { read_only_ = true; }
+TensorView::TensorView(void* data, ElementType type, Sizes shape, Sizes strides)
+    : data_(data), type_(type), shape_(shape), strides_(strides) {
+  check(shape_, strides_);
+}
+TensorView::TensorView(const void* data, ElementType type, Sizes shape, Sizes strides)
+    : TensorView(const_cast<void*>(data), type, shape, strides) { read_only_ = true; }
+
+std::int64_t TensorView::count() const {
+  std::int64_t total = 1;
+  for (std::int64_t extent : shape_)
+    if (extent == 0) return 0;
+  for (std::int64_t extent : shape_)
+    if (__builtin_mul_overflow(total, extent, &total))
+      throw Error(Code::overflow, fmt::format("error: shape {} has more than 2^63 - 1 elements", text_of(shape_)));
+  return total;
+}
+
+void TensorView::require_count(std::int64_t available) const {
+  if (const std::int64_t wanted = count(); wanted != available)
+    throw Error(Code::invalid_argument, fmt::format("error: shape {} needs {} elements, {} were given", text_of(shape_),
+                                                    wanted, available));
+}
+
+TensorView TensorView::transposed(std::initializer_list<int> axes) const {
+  TensorView result = *this;
+  std::uint32_t seen = 0;
+  int to = 0;
+  for (int from : axes) {
+    if (from < 0 || from >= rank() || (seen >> from & 1u))
+      throw Error(Code::invalid_argument, fmt::format("error: transposed({}) of a tensor with {} axes", fmt::join(axes, ","), rank()));
+    seen |= 1u << from;
+    result.shape_[to] = shape_[from];
+    result.strides_[to++] = strides_[from];
+  }
+  if (to != rank())
+    throw Error(Code::invalid_argument, fmt::format("error: transposed({}) of a tensor with {} axes", fmt::join(axes, ","), rank()));
+  return result;
+}
+
+TensorView TensorView::reversed(int axis) const {
+  if (axis < 0 || axis >= rank()) throw Error(Code::invalid_argument, fmt::format("error: reversed({}) of a tensor with {} axes", axis, rank()));
+  TensorView result = *this;
+  if (count() > 0)
+    result.data_ = static_cast<char*>(data_) + (shape_[axis] - 1) * strides_[axis] * static_cast<std::int64_t>(size_of(type_));
+  result.strides_[axis] = -strides_[axis];
+  return result;
+}
+
+TensorView TensorView::slice(int axis, std::int64_t begin, std::int64_t end, std::int64_t step) const {
+  if (axis < 0 || axis >= rank() || begin < 0 || end < begin || end > shape_[axis] || step < 1)
+    throw Error(Code::invalid_argument, fmt::format("error: slice {}:{}:{} of axis {} of a tensor of shape {}", begin, end, step, axis, text_of(shape_)));
+  TensorView result = *this;
+  if (data_) result.data_ = static_cast<char*>(data_) + begin * strides_[axis] * static_cast<std::int64_t>(size_of(type_));
+  result.shape_[axis] = (end - begin + step - 1) / step;
+  result.strides_[axis] = strides_[axis] * step;
+  return result;
+}
+
+namespace {
+char* element(const TensorView& v, std::initializer_list<std::int64_t> at) {
+  std::int64_t offset = 0;
+  int axis = 0;
+  bool inside = static_cast<int>(at.size()) == v.rank();
+  for (std::int64_t i : at) {
+    if (!inside || i < 0 || i >= v.extent(axis)) {
+      inside = false;
+      break;
+    }
+    offset += i * v.stride(axis++);
+  }
+  if (!inside)
+    throw Error(Code::invalid_argument, fmt::format("error: no element [{}] in a tensor of shape {}", fmt::join(at, ","), text_of(v.shape())));
+  return static_cast<char*>(v.data()) + offset * static_cast<std::int64_t>(size_of(v.type()));
+}
+}  // namespace
+
+double TensorView::get(std::initializer_list<std::int64_t> at) const { return load_as_f64(internal(type_), element(*this, at)); }
+void TensorView::set(std::initializer_list<std::int64_t> at, double value) const {
+  if (read_only_) throw Error(Code::invalid_argument, "error: set on a read-only view");
+  store_from_f64(internal(type_), element(*this, at), value);
+}
+
+Tensor::Tensor(ElementType type, Sizes shape) {
+  TensorView view(static_cast<void*>(nullptr), type, shape);
+  std::int64_t bytes = 0;
+  if (__builtin_mul_overflow(view.count(), static_cast<std::int64_t>(size_of(type)), &bytes))
+    throw Error(Code::overflow, fmt::format("error: {}{} takes more than 2^63 - 1 bytes", quern::name(type), text_of(shape)));
+  void* memory = runtime::allocate(static_cast<std::size_t>(bytes));
+  if (!memory) throw Error(Code::out_of_memory, fmt::format("error: no memory for {}{} ({} bytes)", quern::name(type), text_of(shape), bytes));
+  owner_ = std::shared_ptr<void>(memory, [bytes](void* p) { runtime::release(p, static_cast<std::size_t>(bytes)); });
+  view_ = TensorView(memory, type, shape);
+}
+
+Tensor Tensor::zeros(ElementType type, Sizes shape) {
+  Tensor t(type, shape);
+  std::memset(t.data(), 0, static_cast<std::size_t>(t.count()) * size_of(type));
+  return t;
+}
+
+Tensor Tensor::copy_of(const TensorView& view) {
+  Tensor t(view.type(), view.shape());
+  const std::size_t size = size_of(view.type());
+  const char* from = static_cast<const char*>(view.data());
+  if (view.strides() == t.strides()) {
+    if (t.count() > 0) std::memcpy(t.data(), from, static_cast<std::size_t>(t.count()) * size);
+    return t;
+  }
+  char* to = static_cast<char*>(t.data());
+  for_each_offset(view, [&](std::int64_t offset) {
+    std::memcpy(to, from + offset * static_cast<std::int64_t>(size), size);
+    to += size;
+  });
+  return t;
+}
+
+Tensor Tensor::wrap(const TensorView& view, void (*release)(void*), void* owner) {
+  Tensor t;
+  t.view_ = view;
+  t.owner_ = std::shared_ptr<void>(owner, [release](void* p) { if (release) release(p); });
+  return t;
+}
+
+void* Tensor::dense(ElementType type) const {
+  if (type != view_.type())
+    throw Error(Code::type_mismatch, fmt::format("error: the tensor holds {}, not {}", quern::name(view_.type()), quern::name(type)));
+  const Sizes wanted = dense_strides(view_.shape());
+  for (int axis = 0; axis < rank(); ++axis)
+    if (view_.extent(axis) > 1 && view_.stride(axis) != wanted[axis] && view_.count() > 0)
+      throw Error(Code::type_mismatch, fmt::format("error: strides {} of shape {} are not dense; clone() the tensor first",
+                                                   text_of(strides()), text_of(shape())));
+  return view_.data();
+}
+
+}  // namespace v0
+}  // namespace quern
