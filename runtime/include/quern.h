@@ -1,0 +1,107 @@
+/* Quern from C11: a string becomes a kernel, a kernel runs on DLPack tensors. Handles are opaque, every function returns a
+   status, no C++ exception crosses, and the text of the last error stays with the handle. All functions may be called
+   from any thread; one handle may be used by several threads at once, except while it is destroyed.
+
+     quern_kernel* k;
+     if (quern_compile(text, NULL, NULL, &k) != QUERN_OK) { quern_error(k, buffer, sizeof buffer); ... }
+     quern_argument args[] = {{.kind = QUERN_INPUT, .tensor = &x}, {.kind = QUERN_OUTPUT, .tensor = &y}};
+     quern_run(k, args, 2, NULL, 0);
+     quern_destroy(k);
+*/
+#ifndef QUERN_H
+#define QUERN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <quern/dlpack.h>
+#include <quern/export.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum quern_status {
+  QUERN_OK = 0,
+  QUERN_INVALID_PROGRAM = 1,
+  QUERN_INVALID_ARGUMENT = 2,
+  QUERN_TYPE_MISMATCH = 3,
+  QUERN_SHAPE_MISMATCH = 4,
+  QUERN_OVERLAP = 5,
+  QUERN_OVERFLOW = 6,
+  QUERN_DATA = 7,
+  QUERN_UNSUPPORTED = 8,
+  QUERN_OUT_OF_MEMORY = 9,
+  QUERN_NOT_PREPARED = 10,
+  QUERN_IO = 11,
+  QUERN_INTERNAL = 12
+} quern_status;
+
+typedef enum quern_type {
+  QUERN_F64, QUERN_F32, QUERN_F16, QUERN_BF16, QUERN_E4M3, QUERN_E5M2,
+  QUERN_I64, QUERN_I32, QUERN_I16, QUERN_I8, QUERN_U8, QUERN_BOOL
+} quern_type;
+
+typedef enum quern_device { QUERN_DEVICE_AUTOMATIC, QUERN_DEVICE_CPU, QUERN_DEVICE_INTERPRETER } quern_device;
+
+typedef enum quern_kind { QUERN_INPUT, QUERN_OUTPUT, QUERN_REAL, QUERN_INTEGER, QUERN_BOOLEAN } quern_kind;
+
+typedef struct quern_options quern_options;
+typedef struct quern_kernel quern_kernel;
+
+typedef struct quern_argument {
+  const char* name;        /* NULL: by position, inputs and numbers among themselves, outputs among themselves */
+  quern_kind kind;
+  const DLTensor* tensor;  /* QUERN_INPUT (inout parameters too) and QUERN_OUTPUT */
+  double real;             /* QUERN_REAL */
+  int64_t integer;         /* QUERN_INTEGER, QUERN_BOOLEAN */
+} quern_argument;
+
+typedef struct quern_counters {
+  uint64_t calls, compiles, failures, hits, misses;
+} quern_counters;
+
+QUERN_API const char* quern_version(void);
+/* "shape_mismatch" */
+QUERN_API const char* quern_status_name(quern_status status);
+
+/* NULL when out of memory. Every setter refuses a NULL handle or name with QUERN_INVALID_ARGUMENT. */
+QUERN_API quern_options* quern_options_create(void);
+QUERN_API void quern_options_destroy(quern_options* options);
+QUERN_API quern_status quern_options_device(quern_options* options, quern_device device);
+QUERN_API quern_status quern_options_threads(quern_options* options, int32_t threads);
+QUERN_API quern_status quern_options_target(quern_options* options, const char* target);
+QUERN_API quern_status quern_options_set(quern_options* options, const char* name, int64_t value);
+QUERN_API quern_status quern_options_set_type(quern_options* options, const char* name, quern_type type);
+QUERN_API quern_status quern_options_without(quern_options* options, const char* pass);
+
+/* Checks `text` and takes its kernel `name` (NULL: its only one). `options` may be NULL and is not kept. On failure
+   *kernel still is a handle, which holds the message and must be destroyed; it is NULL only when there is no memory. */
+QUERN_API quern_status quern_compile(const char* text, const char* name, const quern_options* options, quern_kernel** kernel);
+QUERN_API quern_status quern_compile_file(const char* path, const char* name, const quern_options* options, quern_kernel** kernel);
+QUERN_API void quern_destroy(quern_kernel* kernel);
+
+/* Runs, compiling for the signature of the arguments where that has not been done. Outputs that are not among the
+   arguments are allocated and stored to allocated[0..], in the order of the signature; the caller runs their deleters.
+   With capacity 0 every output must be given. */
+QUERN_API quern_status quern_run(const quern_kernel* kernel, const quern_argument* arguments, size_t count,
+                                 DLManagedTensorVersioned** allocated, size_t capacity);
+/* Compiles for the signature and runs nothing; data pointers may be NULL. */
+QUERN_API quern_status quern_prepare(const quern_kernel* kernel, const quern_argument* arguments, size_t count);
+/* Runs and never compiles: QUERN_NOT_PREPARED for a signature that is new. Every output must be given. */
+QUERN_API quern_status quern_launch(const quern_kernel* kernel, const quern_argument* arguments, size_t count);
+
+/* Copies text, always terminated when capacity > 0, and returns its full length without the terminator. `quern_error`:
+   the last error of the handle on any thread, "" if there was none. */
+QUERN_API size_t quern_error(const quern_kernel* kernel, char* text, size_t capacity);
+QUERN_API size_t quern_explain(const quern_kernel* kernel, char* text, size_t capacity);
+
+QUERN_API size_t quern_output_count(const quern_kernel* kernel);
+QUERN_API quern_counters quern_kernel_counters(const quern_kernel* kernel);
+QUERN_API quern_counters quern_process_counters(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* QUERN_H */
