@@ -43,7 +43,6 @@ class Interpreted final : public Executable {
     }
     for (std::size_t i = 0; i < program_->scalars.size(); ++i)
       arguments.scalars.push_back({launch.scalar_values[i], is_float(program_->scalars[i].type) ? 0 : launch.scalars[i]});
-    // The symbols of the request's program and of the one that bound the call have the same names, not the same ids.
     arguments.symbols.assign(launch.symbols, launch.symbols + program_->symbols.size());
     const qc::Results results = qc::interpret(*program_, arguments);
     if (!results.error.empty()) throw Error(Code::unsupported, "error: " + results.error);

@@ -175,9 +175,12 @@ std::shared_ptr<const Executable> Kernel::Impl::compiled(const Checked& c, const
     value = cache.get(key, [&]() -> KernelCache::Value {
       CompileRequest request;
       request.options = &options;
-      std::vector<Setting> settings = c.settings;
-      for (ir::SymbolId id : c.compile_time) settings.push_back({c.program->symbols[id].name, false, bound.symbols[id]});
-      request.program = c.compile_time.empty() ? c.program : front.check(settings);
+      request.program = c.program;
+      if (!c.compile_time.empty()) {
+        auto fixed = std::make_shared<ir::Program>(*c.program);
+        for (ir::SymbolId id : c.compile_time) fixed->symbols[id].value = bound.symbols[id];
+        request.program = std::move(fixed);
+      }
       for (std::size_t slot = 0; slot < call.tensors.size(); ++slot) {
         // What the library allocates is dense.
         request.layouts.push_back(call.tensors[slot] ? layout_of(*call.tensors[slot]) : Layout{true, -1});

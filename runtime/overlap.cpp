@@ -29,6 +29,13 @@ struct Search {
       low = -low;
       high = -high;
     }
+    // Terms of one stride are one term: their sum takes every value between the bounds.
+    for (int i = 0; i < count; ++i)
+      if (terms[i].stride == stride) {
+        terms[i].low += low;
+        terms[i].high += high;
+        return;
+      }
     terms[count++] = {stride, low, high};
   }
   void finish() {
@@ -96,6 +103,9 @@ Overlap overlap_of(const TensorView& a, const TensorView& b) {
 bool overlaps_itself(const TensorView& v) {
   if (is_empty(v) || is_dense(v)) return false;
   const auto size = static_cast<std::int64_t>(size_of(v.type()));
+  for (int a = 0; a < v.rank(); ++a)
+    for (int b = 0; b < a; ++b)
+      if (v.extent(a) > 1 && v.extent(b) > 1 && (v.stride(a) == v.stride(b) || v.stride(a) == -v.stride(b))) return true;
   Search search;
   for (int axis = 0; axis < v.rank(); ++axis)
     if (v.extent(axis) > 1) search.add(v.stride(axis) * size, -(v.extent(axis) - 1), v.extent(axis) - 1);

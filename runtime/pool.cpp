@@ -156,13 +156,13 @@ void Pool::wake() {
   sleep_.notify_all();
 }
 
-void Pool::run(std::int64_t tasks, int threads, double expected_us, RangeFunction function, void* data) {
-  if (tasks <= 0) return;
+double Pool::run(std::int64_t tasks, int threads, double expected_us, RangeFunction function, void* data) {
+  if (tasks <= 0) return 1;
   const int limit = threads <= 0 ? this->threads() : std::min(threads, this->threads());
   const bool alone = limit == 1 || tasks == 1 || (expected_us >= 0 && expected_us < kShareWorthUs);
   if (alone || taken_.exchange(true, std::memory_order_acquire)) {
     function(data, 0, tasks, 0);
-    return;
+    return 1;
   }
   // Small enough to balance, large enough that claiming costs nothing.
   std::int64_t chunk = 1;
@@ -181,14 +181,15 @@ void Pool::run(std::int64_t tasks, int threads, double expected_us, RangeFunctio
   word_.store(pack(epoch, limit, chunks));
   if (sleeping_.load() > 0 && (expected_us < 0 || expected_us >= kWakeWorthUs)) wake();
 
-  while (claim(0, false, epoch)) {
-  }
+  std::int64_t own = 0;
+  while (claim(0, false, epoch)) ++own;
   // Only chunks that a worker is running now are left.
   for (int round = 0; unfinished_.load(std::memory_order_acquire) != 0; ++round) {
     if (round < 20000) pause();
     else std::this_thread::yield();
   }
   taken_.store(false, std::memory_order_release);
+  return std::min<double>(limit, static_cast<double>(chunks) / static_cast<double>(std::max<std::int64_t>(own, 1)));
 }
 
 }  // namespace quern::runtime

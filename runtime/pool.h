@@ -29,8 +29,8 @@ class Pool {
 
   /// Runs all tasks on at most `threads` threads (0: all of the pool). `expected_us` is the expected time of the whole on
   /// one thread (< 0: not known); short jobs do not wake sleeping workers. A job that finds the pool taken by another
-  /// caller runs on its own thread alone.
-  void run(std::int64_t tasks, int threads, double expected_us, RangeFunction function, void* data);
+  /// caller runs on its own thread alone. Returns how many threads' worth of work was shared: 1 = the caller did all.
+  double run(std::int64_t tasks, int threads, double expected_us, RangeFunction function, void* data);
 
   /// The pool of the process, made at first use; a fork()ed child gets a new one.
   static Pool& of_process();

@@ -8,9 +8,50 @@
 
 #include "dsl/ir/dtype.h"
 #include "runtime/memory.h"
+#include "runtime/strided.h"
 
 namespace quern {
+
+namespace runtime {
+
+Sizes dense_strides(const Sizes& shape) {
+  Sizes strides = shape;
+  std::uint64_t step = 1;
+  for (int axis = shape.size() - 1; axis >= 0; --axis) {
+    strides[axis] = static_cast<std::int64_t>(step);
+    step *= static_cast<std::uint64_t>(shape[axis] > 1 ? shape[axis] : 1);
+  }
+  return strides;
+}
+
+void copy_dense(const TensorView& v, void* to) {
+  const auto size = static_cast<std::int64_t>(size_of(v.type()));
+  const std::int64_t count = v.count();
+  if (count == 0) return;
+  // Runs of neighbours at once: the innermost axes that lie dense.
+  int outer = v.rank();
+  std::int64_t run = 1;
+  while (outer > 0 && (v.extent(outer - 1) == 1 || v.stride(outer - 1) == run)) run *= v.extent(--outer);
+  char* out = static_cast<char*>(to);
+  const char* from = static_cast<const char*>(v.data());
+  std::int64_t at[max_rank] = {};
+  for (std::int64_t done = 0; done < count; done += run) {
+    std::memcpy(out, from, static_cast<std::size_t>(run * size));
+    out += run * size;
+    for (int axis = outer - 1; axis >= 0; --axis) {
+      from += v.stride(axis) * size;
+      if (++at[axis] < v.extent(axis)) break;
+      from -= v.stride(axis) * v.extent(axis) * size;
+      at[axis] = 0;
+    }
+  }
+}
+
+}  // namespace runtime
+
 inline namespace v0 {
+
+using runtime::dense_strides;
 
 static_assert(static_cast<int>(ElementType::boolean) == static_cast<int>(DType::boolean) &&
               static_cast<int>(ElementType::e4m3) == static_cast<int>(DType::e4m3) &&
@@ -22,41 +63,12 @@ DType internal(ElementType type) { return static_cast<DType>(type); }
 
 std::string text_of(const Sizes& sizes) { return fmt::format("[{}]", fmt::join(sizes.begin(), sizes.end(), ",")); }
 
-/// Row-major strides; sizes of 0 count as 1. Wraps on overflow: `count` and binding refuse such shapes.
-Sizes dense_strides(const Sizes& shape) {
-  Sizes strides = shape;
-  std::uint64_t step = 1;
-  for (int axis = shape.size() - 1; axis >= 0; --axis) {
-    strides[axis] = static_cast<std::int64_t>(step);
-    step *= static_cast<std::uint64_t>(shape[axis] > 1 ? shape[axis] : 1);
-  }
-  return strides;
-}
-
 void check(const Sizes& shape, const Sizes& strides) {
   for (std::int64_t extent : shape)
     if (extent < 0) throw Error(Code::invalid_argument, fmt::format("error: negative size in shape {}", text_of(shape)));
   if (shape.size() != strides.size())
     throw Error(Code::invalid_argument, fmt::format("error: shape {} has {} axes, strides {} have {}", text_of(shape),
                                                     shape.size(), text_of(strides), strides.size()));
-}
-
-/// Offset in elements of every element in row-major order, handed to `f`.
-template <class F>
-void for_each_offset(const TensorView& v, F f) {
-  const int rank = v.rank();
-  const std::int64_t count = v.count();
-  std::int64_t at[max_rank] = {};
-  std::int64_t offset = 0;
-  for (std::int64_t n = 0; n < count; ++n) {
-    f(offset);
-    for (int axis = rank - 1; axis >= 0; --axis) {
-      offset += v.stride(axis);
-      if (++at[axis] < v.extent(axis)) break;
-      offset -= v.stride(axis) * v.extent(axis);
-      at[axis] = 0;
-    }
-  }
 }
 
 }  // namespace
@@ -183,17 +195,7 @@ Tensor Tensor::zeros(ElementType type, Sizes shape) {
 
 Tensor Tensor::copy_of(const TensorView& view) {
   Tensor t(view.type(), view.shape());
-  const std::size_t size = size_of(view.type());
-  const char* from = static_cast<const char*>(view.data());
-  if (view.strides() == t.strides()) {
-    if (t.count() > 0) std::memcpy(t.data(), from, static_cast<std::size_t>(t.count()) * size);
-    return t;
-  }
-  char* to = static_cast<char*>(t.data());
-  for_each_offset(view, [&](std::int64_t offset) {
-    std::memcpy(to, from + offset * static_cast<std::int64_t>(size), size);
-    to += size;
-  });
+  runtime::copy_dense(view, t.data());
   return t;
 }
 

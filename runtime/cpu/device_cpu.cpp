@@ -1,0 +1,285 @@
+// Kernels compiled by LLVM as a device. In: a program fixed to one signature. Out: loaded code, run over the thread pool
+// with workspace and scratch that are kept between calls.
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "compiler/codegen/cpu/compile_cpu.h"
+#include "compiler/compile.h"
+#include "dsl/ir/print_program.h"
+#include "runtime/device.h"
+#include "runtime/in_place.h"
+#include "runtime/memory.h"
+#include "runtime/pool.h"
+#include "runtime/strided.h"
+
+namespace quern::runtime {
+namespace {
+
+cpu::CpuSession& session() {
+  static auto* session = new cpu::CpuSession;  // outlives every loaded kernel, also those freed while the process exits
+  return *session;
+}
+
+std::size_t padded(std::size_t bytes) { return (bytes + 2 * kAlignment - 1) / kAlignment * kAlignment; }
+
+/// Workspace and scratch of the calls of one thread. A call takes them away while it runs, so a call within a call (an
+/// executor that runs other work of the user) gets its own.
+struct Buffers {
+  Buffer workspace, scratch;
+};
+Buffers& buffers_of_thread() {
+  thread_local Buffers buffers;
+  return buffers;
+}
+
+class Compiled final : public Executable {
+ public:
+  explicit Compiled(const CompileRequest& request);
+  void run(const Launch& launch) const override;
+  bool may_share(std::size_t written, std::size_t read, std::string* why_not) const override;
+  std::string explain() const override;
+
+ private:
+  struct Timing {
+    std::atomic<double> us_per_task{-1};  // on one thread; < 0: not known
+  };
+  struct RunTasks {
+    cpu::RunFunction function;
+    const cpu::Args* args;
+    char* scratch;
+    std::size_t scratch_step;
+  };
+
+  void run_kernel(std::size_t k, std::int64_t tasks, std::int64_t scratch_bytes, const cpu::Args& args, Buffer& scratch,
+                  const Options& options) const;
+  [[noreturn]] void report(const cpu::Status& status) const;
+
+  std::shared_ptr<const ir::Program> checked_;
+  tile::Module module_;
+  Binding binding_;                         // of the module's program: its slots are those of the call
+  std::unique_ptr<cpu::LoadedCpu> code_;
+  std::vector<std::vector<std::uint8_t>> may_share_;  // [written slot][read slot]
+  std::vector<std::uint8_t> staged_;        // by slot: an inout whose entry values must be copied first
+  std::size_t staged_count_ = 0;
+  mutable std::vector<Timing> timing_;
+  mutable std::atomic<std::uint64_t> sizes_seen_{0};
+  double compile_ms_ = 0;
+};
+
+cpu::Target target_of(const Options& options) {
+  if (options.target.empty()) return cpu::host_target();
+  for (const char* known : {"host", "avx512", "avx2", "baseline"})
+    if (options.target == known) {
+      cpu::Target target = cpu::target_named(options.target);
+      if (!cpu::runs_here(target)) throw Error(Code::unsupported, fmt::format("error: this processor cannot run code for '{}'", options.target));
+      return target;
+    }
+  throw Error(Code::invalid_argument, fmt::format("error: no target '{}'; there are host, avx512, avx2 and baseline", options.target));
+}
+
+/// The layouts of the slots, by the tensor ids of the program that `binding` is of.
+std::vector<cpu::TensorLayout> layouts_of(const Binding& binding, const CompileRequest& request) {
+  const auto& tensors = binding.program().tensors;
+  std::vector<cpu::TensorLayout> layouts(tensors.size());
+  for (std::size_t slot = 0; slot < binding.slots().size(); ++slot) {
+    const TensorSlot& s = binding.slots()[slot];
+    const Layout& layout = request.layouts[slot];
+    cpu::TensorLayout known;
+    known.dense = layout.dense;
+    known.strides.assign(tensors[s.tensor].shape.size(), cpu::StrideClass::any);
+    if (layout.unit_axis >= 0) known.strides[static_cast<std::size_t>(layout.unit_axis)] = cpu::StrideClass::one;
+    if (s.result) {
+      layouts[*s.result] = known;
+      // Entry values may be a dense copy of something that is not: then nothing is known of them.
+      known.strides.assign(known.strides.size(), cpu::StrideClass::any);
+    }
+    layouts[s.tensor] = known;
+  }
+  return layouts;
+}
+
+Compiled::Compiled(const CompileRequest& request)
+    : checked_(request.program),
+      module_([&] {
+        compiler::CompileOptions options;
+        options.passes.off.insert(request.options->disabled.begin(), request.options->disabled.end());
+        options.plan.target = target_of(*request.options);
+        options.plan.layouts = layouts_of(Binding(*request.program), request);
+        return compiler::compile(*request.program, options);
+      }()),
+      binding_(module_.program) {
+  const auto start = std::chrono::steady_clock::now();
+  cpu::CpuOptions options;
+  options.target = target_of(*request.options);
+  options.layouts = layouts_of(binding_, request);
+  cpu::CompiledCpu compiled = cpu::compile_cpu(module_, options);
+  if (!compiled.error.empty()) throw Error(Code::internal, fmt::format("error: internal fault while generating code for kernel '{}': {}", module_.program.name, compiled.error));
+  std::string error;
+  code_ = session().load(compiled.object, compiled.plan_symbol, compiled.run_symbols, &error);
+  if (!code_) throw Error(Code::internal, fmt::format("error: internal fault while loading kernel '{}': {}", module_.program.name, error));
+
+  const std::size_t slots = binding_.slots().size();
+  may_share_.assign(slots, std::vector<std::uint8_t>(slots));
+  staged_.assign(slots, 0);
+  for (std::size_t w = 0; w < slots; ++w) {
+    const TensorSlot& s = binding_.slots()[w];
+    if (!s.output && !s.result) continue;
+    const ir::TensorId written = s.result ? *s.result : s.tensor;
+    for (std::size_t r = 0; r < binding_.inputs(); ++r)
+      may_share_[w][r] = may_share_storage(module_, written, binding_.slots()[r].tensor, nullptr);
+    if (s.result && !may_share_[w][w]) staged_[w] = 1, ++staged_count_;
+  }
+  timing_ = std::vector<Timing>(module_.kernels.size());
+  compile_ms_ = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+}
+
+bool Compiled::may_share(std::size_t written, std::size_t read, std::string* why_not) const {
+  if (may_share_[written][read]) return true;
+  const TensorSlot& s = binding_.slots()[written];
+  may_share_storage(module_, s.result ? *s.result : s.tensor, binding_.slots()[read].tensor, why_not);
+  return false;
+}
+
+void Compiled::report(const cpu::Status& status) const {
+  const auto& tensors = module_.program.tensors;
+  std::string text = fmt::format("error: subscript {} of axis {} of '{}' is out of range 0:{}", status.value, status.axis,
+                                 tensors[status.tensor].name, status.extent);
+  if (status.source != cpu::kNoSource)
+    text += fmt::format("\n  note: it was read from '{}' at [{}]", tensors[status.source].name,
+                        fmt::join(status.position, status.position + std::min<std::int32_t>(status.rank, 8), ", "));
+  throw Error(Code::data, std::move(text));
+}
+
+void Compiled::run(const Launch& launch) const {
+  const ir::Program& program = module_.program;
+  SmallArray<cpu::TensorArg, 64> tensors(program.tensors.size());
+  cpu::Status status{};
+  const cpu::Args args{tensors.data(), launch.symbols, launch.scalars, &status, &cpu::default_helpers()};
+
+  const std::size_t kernels = module_.kernels.size();
+  SmallArray<std::int64_t, 16> tasks(kernels), scratch_bytes(kernels), workspace(module_.workspace.size());
+  cpu::Plan plan{tasks.data(), scratch_bytes.data(), workspace.data()};
+  code_->plan()(&args, &plan);
+
+  Buffers buffers = std::move(buffers_of_thread());
+  struct Return {
+    Buffers& buffers;
+    ~Return() { buffers_of_thread() = std::move(buffers); }
+  } give_back{buffers};
+
+  // One block for all workspace tensors and for the copies of entry values.
+  std::size_t bytes = 0;
+  const auto out_of_memory = [&](std::size_t wanted) {
+    throw Error(Code::out_of_memory, fmt::format("error: no memory for the workspace of kernel '{}' ({} bytes)", program.name, wanted));
+  };
+  const auto grow = [&](std::int64_t elements, std::size_t size) {
+    std::int64_t more = 0, total = 0;
+    if (elements < 0 || __builtin_mul_overflow(elements, static_cast<std::int64_t>(size), &more) || more > (std::int64_t{1} << 56) ||
+        __builtin_add_overflow(static_cast<std::int64_t>(bytes), static_cast<std::int64_t>(padded(static_cast<std::size_t>(more))), &total))
+      throw Error(Code::overflow, fmt::format("error: the workspace of kernel '{}' would take more than 2^56 bytes", program.name));
+    bytes = static_cast<std::size_t>(total);
+  };
+  for (std::size_t i = 0; i < module_.workspace.size(); ++i) grow(workspace[i], size_of(program.tensors[module_.workspace[i]].type));
+  const std::size_t copies_at = bytes;
+  for (std::size_t slot = 0; slot < binding_.inputs(); ++slot)
+    if (staged_[slot]) grow(launch.tensors[slot]->count(), size_of(launch.tensors[slot]->type()));
+  char* block = nullptr;
+  if (bytes > 0 && !(block = static_cast<char*>(buffers.workspace.reserve(bytes)))) out_of_memory(bytes);
+
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < module_.workspace.size(); ++i) {
+    const ir::TensorId id = module_.workspace[i];
+    tensors[id] = {block + at, nullptr};
+    at += padded(static_cast<std::size_t>(workspace[i]) * size_of(program.tensors[id].type));
+  }
+  at = copies_at;
+  SmallArray<Sizes, 4> copy_strides(staged_count_);
+  std::size_t copied = 0;
+  for (std::size_t slot = 0; slot < binding_.slots().size(); ++slot) {
+    const TensorView& v = *launch.tensors[slot];
+    const TensorSlot& s = binding_.slots()[slot];
+    if (s.result) tensors[*s.result] = {v.data(), v.strides().data()};
+    tensors[s.tensor] = {v.data(), v.strides().data()};
+    if (staged_[slot]) {
+      copy_dense(v, block + at);
+      copy_strides[copied] = dense_strides(v.shape());
+      tensors[s.tensor] = {block + at, copy_strides[copied++].data()};
+      at += padded(static_cast<std::size_t>(v.count()) * size_of(v.type()));
+    }
+  }
+
+  for (std::size_t k = 0; k < kernels; ++k)
+    if (tasks[k] > 0) run_kernel(k, tasks[k], scratch_bytes[k], args, buffers.scratch, *launch.options);
+  if (status.state != 0) report(status);
+}
+
+void Compiled::run_kernel(std::size_t k, std::int64_t tasks, std::int64_t scratch_bytes, const cpu::Args& args, Buffer& scratch,
+                          const Options& options) const {
+  const cpu::RunFunction function = code_->run(k);
+  const auto reserve = [&](std::size_t threads) {
+    const std::size_t step = scratch_bytes > 0 ? padded(static_cast<std::size_t>(scratch_bytes)) : 0;
+    char* memory = nullptr;
+    if (step > 0 && !(memory = static_cast<char*>(scratch.reserve(step * threads))))
+      throw Error(Code::out_of_memory, fmt::format("error: no memory for the scratch tiles of kernel '{}' ({} bytes)", module_.program.name, step * threads));
+    return RunTasks{function, &args, memory, step};
+  };
+  if (options.executor.run && tasks > 1) {
+    // Which thread runs a task is the executor's affair, so each task has scratch of its own.
+    const std::int64_t parts = std::min<std::int64_t>(tasks, options.threads > 0 ? options.threads * 4 : 4 * usable_threads());
+    struct Part {
+      RunTasks run;
+      std::int64_t tasks, parts;
+    } part{reserve(static_cast<std::size_t>(parts)), tasks, parts};
+    options.executor.run(options.executor.self, parts, [](void* data, std::int64_t i) {
+      const Part& p = *static_cast<Part*>(data);
+      const std::int64_t each = p.tasks / p.parts, more = p.tasks % p.parts;
+      const std::int64_t begin = i * each + std::min(i, more), end = begin + each + (i < more);
+      p.run.function(p.run.args, begin, end, p.run.scratch + static_cast<std::size_t>(i) * p.run.scratch_step);
+    }, &part);
+    return;
+  }
+  const int threads = options.threads == 1 || tasks == 1 ? 1 : options.threads;
+  if (threads == 1) {
+    const RunTasks run = reserve(1);
+    function(&args, 0, tasks, run.scratch);
+    return;
+  }
+  Pool& pool = Pool::of_process();
+  const int used = threads == 0 ? pool.threads() : std::min(threads, pool.threads());
+  RunTasks run = reserve(static_cast<std::size_t>(used));
+  // How long the same tasks took the last time decides whether sleeping threads are woken. The time of a task depends on
+  // the sizes, so it counts for equal sizes only.
+  std::uint64_t sizes = static_cast<std::uint64_t>(tasks);
+  for (std::size_t s = 0; s < module_.program.symbols.size(); ++s) sizes = sizes * 0x9e3779b97f4a7c15ull + static_cast<std::uint64_t>(args.symbols[s]);
+  if (k == 0 && sizes_seen_.exchange(sizes, std::memory_order_relaxed) != sizes)
+    for (Timing& t : timing_) t.us_per_task.store(-1, std::memory_order_relaxed);
+  const double per_task = timing_[k].us_per_task.load(std::memory_order_relaxed);
+  const auto start = std::chrono::steady_clock::now();
+  const double ran_on = pool.run(tasks, used, per_task < 0 ? -1 : per_task * static_cast<double>(tasks), [](void* data, std::int64_t begin, std::int64_t end, int worker) {
+    const RunTasks& r = *static_cast<RunTasks*>(data);
+    r.function(r.args, begin, end, r.scratch + static_cast<std::size_t>(worker) * r.scratch_step);
+  }, &run);
+  const double us = std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
+  timing_[k].us_per_task.store(us * ran_on / static_cast<double>(tasks), std::memory_order_relaxed);
+}
+
+std::string Compiled::explain() const {
+  std::string text = fmt::format("kernel {} on the CPU: {} kernel{}, {} tensor{} of workspace\n", module_.program.name, module_.kernels.size(),
+                                 module_.kernels.size() == 1 ? "" : "s", module_.workspace.size(), module_.workspace.size() == 1 ? "" : "s");
+  for (const tile::Kernel& k : module_.kernels) {
+    text += "  " + k.name + "\n";
+    for (const std::string& why : k.why) text += "    " + why + "\n";
+  }
+  return text;
+}
+
+}  // namespace
+
+std::shared_ptr<const Executable> compile_for_cpu(const CompileRequest& request) { return std::make_shared<const Compiled>(request); }
+
+}  // namespace quern::runtime
