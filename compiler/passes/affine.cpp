@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "compiler/passes/walk.h"
+
 namespace quern::compiler {
 
 using namespace ir;
@@ -50,16 +52,6 @@ std::optional<Affine> affine(ExprPool& pool, Expr e, const std::vector<IndexId>&
       return std::nullopt;
     default: return std::nullopt;
   }
-}
-
-std::vector<Expr> conjuncts(const ExprPool& pool, Expr condition) {
-  if (!condition) return {};
-  const Node& n = pool[condition];
-  if (n.op != Op::and_) return {condition};
-  auto out = conjuncts(pool, n.args[0]);
-  const auto more = conjuncts(pool, n.args[1]);
-  out.insert(out.end(), more.begin(), more.end());
-  return out;
 }
 
 namespace {

@@ -25,9 +25,6 @@ struct Interval {
 };
 using Box = std::map<ir::IndexId, Interval>;
 
-/// The conjuncts of a condition.
-std::vector<ir::Expr> conjuncts(const ir::ExprPool& pool, ir::Expr condition);
-
 /// A condition that is true only if `condition` holds at every point of the box; nothing where it cannot be told.
 std::optional<ir::Expr> holds_everywhere(ir::ExprPool& pool, ir::Expr condition, const Box& box);
 

@@ -135,27 +135,60 @@ struct Fuser {
   /// Class of every index of the set's equations, or nothing if two loops of one equation would become one.
   std::optional<Classes> unify(const Set& set) const {
     Classes parent;
-    std::function<IndexId(IndexId)> find = [&](IndexId i) {
-      auto it = parent.find(i);
-      return it == parent.end() || it->second == i ? i : it->second = find(it->second);
-    };
     const std::set<std::size_t> members(set.begin(), set.end());
     for (std::size_t c : set)
       for_each_read(pool, stages[c], [&](Expr, const Node& n) {
         auto it = producer.find(static_cast<TensorId>(n.payload));
         if (it == producer.end() || it->second == c || !members.contains(it->second)) return;
         if (auto pairs = aligned(stages[it->second], n))
-          for (auto [a, b] : *pairs) parent[find(a)] = find(b);
+          for (auto [a, b] : *pairs) parent[root(parent, a)] = root(parent, b);
       });
+    return classes_of(set, parent);
+  }
+
+  static IndexId root(Classes& parent, IndexId i) {
+    auto it = parent.find(i);
+    return it == parent.end() || it->second == i ? i : it->second = root(parent, it->second);
+  }
+
+  std::optional<Classes> classes_of(const Set& set, Classes& parent) const {
     Classes classes;
     for (std::size_t s : set) {
       std::map<IndexId, IndexId> owner;  // class -> the one index of this equation in it
       for (const auto* list : {&stages[s].free, &stages[s].axes})
         for (IndexId i : *list) {
-          classes[i] = find(i);
+          classes[i] = root(parent, i);
           if (auto [it, fresh] = owner.emplace(classes[i], i); !fresh && it->second != i) return std::nullopt;
         }
     }
+    return classes;
+  }
+
+  /// Also makes loops common that walk the same axis of the same tensor, so that they can become one loop.
+  Classes join_walks(const Set& set, Classes classes) const {
+    struct Walk { std::size_t stage; Node read; };
+    std::vector<Walk> walks;
+    for (std::size_t s : set) for_each_read(pool, stages[s], [&](Expr, const Node& n) { walks.push_back({s, n}); });
+    for (std::size_t a = 0; a < walks.size(); ++a)
+      for (std::size_t b = a + 1; b < walks.size(); ++b) {
+        if (walks[a].stage == walks[b].stage || walks[a].read.payload != walks[b].read.payload) continue;
+        Classes trial = classes;
+        bool same = true;
+        for (std::size_t k = 0; same && k < walks[a].read.args.size(); ++k) {
+          const Expr ea = walks[a].read.args[k], eb = walks[b].read.args[k];
+          if (ea == eb) continue;
+          const Node& na = pool[ea];
+          const Node& nb = pool[eb];
+          same = na.op == Op::index && nb.op == Op::index;
+          if (!same) break;
+          const Index& ia = program.indices[static_cast<IndexId>(na.payload)];
+          const Index& ib = program.indices[static_cast<IndexId>(nb.payload)];
+          same = ia.begin == ib.begin && ia.end == ib.end;
+          const IndexId from = trial.at(static_cast<IndexId>(na.payload)), to = trial.at(static_cast<IndexId>(nb.payload));
+          for (auto& [i, c] : trial) if (c == from) c = to;
+        }
+        if (same && trial != classes && classes_of(set, trial)) classes = trial;
+      }
     return classes;
   }
 
@@ -303,7 +336,7 @@ struct Fuser {
     std::vector<Group> out;
     for (std::size_t g : dependency_order()) {
       const Set set = members(g);
-      const Classes classes = *unify(set);
+      const Classes classes = join_walks(set, *unify(set));
       std::unordered_map<IndexId, Expr> rename;
       for (auto [from, to] : classes) rename[from] = pool.index(to);
       Group result;

@@ -12,6 +12,7 @@
 #include "compiler/passes/affine.h"
 #include "compiler/passes/plan_kernel.h"
 #include "compiler/passes/stage.h"
+#include "compiler/passes/walk.h"
 
 namespace quern::compiler {
 
@@ -40,6 +41,7 @@ class GroupLowering {
 
   // Structure of the kernel.
   void make_grid();
+  void share_costly();
   void stage_operands();
   void place_stages();
   void make_tiles();
@@ -72,6 +74,8 @@ class GroupLowering {
   tile::Nest nest_for(const Stage& stage, const std::vector<ir::IndexId>& dims);
   tile::Update update_for(const Stage& stage);
   std::optional<ir::IndexId> lane_for(const Stage& stage, const std::vector<ir::IndexId>& dims);
+  /// A stage that computes `body` once per point of its indices, for others to read.
+  Stage operand_stage(const std::string& name, std::size_t equation, const std::vector<ir::IndexId>& free, ir::Expr body);
   bool only_tiles_along(const Stage& stage, ir::IndexId lane) const;
   void push(tile::Block& out, tile::Nest nest);
   void store_row(tile::Block& out, const Stage& stage, std::size_t which, const Tile& row, ir::IndexId from, ir::IndexId to, ir::Expr value);
@@ -94,9 +98,6 @@ class GroupLowering {
   ir::Expr full_;                                           // true when they hold on the whole tile; none = unknown
   std::set<ir::Expr> assumed_;                              // conjuncts taken as true in what is being emitted
 };
-
-/// Value that leaves a reduction unchanged.
-ir::Expr identity_of(ir::ExprPool& pool, ir::Reducer reducer, DType type);
 
 /// body = g(streamed) * exp(exponent(y)) * factor(y): the part that depends on the running values `y` alone.
 struct RunningFactor {

@@ -17,21 +17,6 @@ using tile::Nest;
 using tile::Update;
 using tile::UpdateKind;
 
-Expr identity_of(ExprPool& pool, Reducer reducer, DType type) {
-  const bool real = is_float(type);
-  switch (reducer) {
-    case Reducer::prod: return real ? pool.real(1, type) : pool.integer(1, type);
-    case Reducer::max: case Reducer::argmax:
-      if (real) return pool.real(-std::numeric_limits<double>::infinity(), type);
-      return pool.integer(type == DType::u8 || type == DType::boolean ? 0 : type == DType::i64 ? INT64_MIN : -static_cast<std::int64_t>(largest_finite(type)) - 1, type);
-    case Reducer::min: case Reducer::argmin:
-      if (real) return pool.real(std::numeric_limits<double>::infinity(), type);
-      return pool.integer(type == DType::boolean ? 1 : type == DType::i64 ? INT64_MAX : static_cast<std::int64_t>(largest_finite(type)), type);
-    case Reducer::all: return pool.boolean(true);
-    default: return real ? pool.real(0, type) : pool.integer(0, type);
-  }
-}
-
 namespace {
 
 struct Splitter {
@@ -290,7 +275,7 @@ void GroupLowering::emit_identity(Block& out, const Stage& stage) {
   const Tile& tile = tiles_.at(stage.targets[0]);
   if (positions) {
     const Tile& values = position_tiles_.at(stage.targets[0]);
-    fill(values, identity_of(pool_, stage.reducer, program_.tensors[values.scratch].type));
+    fill(values, identity_of(pool_, stage.reducer == Reducer::argmax ? Reducer::max : Reducer::min, program_.tensors[values.scratch].type));
     fill(tile, pool_.integer(-1, DType::i32));
   } else {
     fill(tile, identity_of(pool_, stage.reducer, program_.tensors[stage.targets[0]].type));

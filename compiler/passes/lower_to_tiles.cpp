@@ -36,6 +36,90 @@ void GroupLowering::make_grid() {
   }
 }
 
+Stage GroupLowering::operand_stage(const std::string& name, std::size_t equation, const std::vector<IndexId>& free, Expr body) {
+  Stage operand;
+  operand.form = Form::pointwise;
+  operand.equation = equation;
+  operand.free = free;
+  Tensor t;
+  t.name = name;
+  t.type = is_small_float(pool_.type(body)) ? DType::f32 : pool_.type(body);
+  operand.body = pool_.cast(body, t.type);
+  for (IndexId i : free) {
+    const Index& index = program_.indices[i];
+    t.shape.push_back(pool_.sub(index.end, index.begin));
+    operand.subscripts.push_back(pool_.sub(pool_.index(i), index.begin));
+  }
+  operand.targets = {program_.add_tensor(t)};
+  return operand;
+}
+
+/// An expression that costs something (a transcendental) and stands in several stages at the same points is computed in
+/// one place. It may only move if all its uses stand behind the same guard.
+void GroupLowering::share_costly() {
+  struct Use {
+    std::set<std::size_t> stages;
+    Expr guard;
+    bool one_guard = true;
+    bool once_per_point = true;  // of a stage with as many indices: nothing is gained by a tile otherwise
+  };
+  std::map<Expr, Use> uses;
+  auto costly = [&](Expr e) {
+    switch (pool_[e].op) {
+      case Op::exp: case Op::exp2: case Op::log: case Op::log2: case Op::tanh: case Op::erf: case Op::sigmoid: case Op::gelu:
+      case Op::silu: case Op::softplus: case Op::sin: case Op::cos: case Op::pow: return true;
+      default: return false;
+    }
+  };
+  for (std::size_t i = 0; i < group_.stages.size(); ++i) {
+    const Stage& s = group_.stages[i];
+    std::set<std::pair<Expr, Expr>> seen;
+    std::function<void(Expr, Expr)> visit = [&](Expr e, Expr guard) {
+      if (!seen.emplace(e, guard).second) return;
+      if (costly(e) && !pool_.free_indices(e).empty()) {
+        auto [it, fresh] = uses.try_emplace(e);
+        if (fresh) it->second.guard = guard;
+        it->second.one_guard &= it->second.guard == guard;
+        it->second.stages.insert(i);
+        return;
+      }
+      const Node n = pool_[e];
+      if (n.op == Op::where) {
+        visit(n.args[0], guard);
+        visit(n.args[1], both(pool_, guard, n.args[0]));
+        visit(n.args[2], both(pool_, guard, negation(pool_, n.args[0])));
+        return;
+      }
+      for (Expr a : n.args) visit(a, guard);
+    };
+    if (s.form == Form::scan || s.form == Form::scatter) continue;
+    visit(s.body, s.domain ? s.domain : pool_.boolean(true));
+  }
+  std::vector<Stage> result;
+  std::unordered_map<Expr, Expr> shared;
+  for (std::size_t i = 0; i < group_.stages.size(); ++i) {
+    for (auto& [e, use] : uses) {
+      if (*use.stages.begin() != i || use.stages.size() < 2 || !use.one_guard) continue;
+      std::vector<IndexId> free;
+      const Stage& s = group_.stages[i];
+      for (const auto* list : {&s.free, &s.axes})
+        for (IndexId c : *list) if (pool_.depends_on(e, c)) free.push_back(c);
+      const Expr body = pool_.where(use.guard, e, pool_.real(0, pool_.type(e)));
+      Stage operand = operand_stage(fmt::format("{}_shared", program_.tensors[s.targets[0]].name), s.equation, free, body);
+      shared[e] = pool_.read(operand.targets[0], pool_.type(e), operand.subscripts);
+      result.push_back(std::move(operand));
+    }
+    Stage s = group_.stages[i];
+    if (s.form != Form::scan && s.form != Form::scatter)
+      s.body = pool_.rewrite(s.body, [&](Expr e) -> Expr {
+        auto it = shared.find(e);
+        return it == shared.end() ? Expr{} : it->second;
+      });
+    result.push_back(std::move(s));
+  }
+  group_.stages = std::move(result);
+}
+
 /// Operands of a stage with reuse get a tile of their own where that pays: computed sub-expressions and converted or
 /// packed reads that lack one of its indices would otherwise be evaluated again for each of that index's values.
 void GroupLowering::stage_operands() {
@@ -69,31 +153,19 @@ void GroupLowering::stage_operands() {
     std::function<Expr(Expr)> visit = [&](Expr e) -> Expr {
       if (wanted(e)) {
         if (auto it = known.find(e); it != known.end()) return it->second;
-        Stage operand;
-        operand.form = Form::pointwise;
-        operand.equation = stage.equation;
-        operand.body = e;
+        std::vector<IndexId> free;
         for (IndexId i : all)
-          if (pool_.depends_on(e, i) && !operand.is_free(i)) operand.free.push_back(i);
+          if (pool_.depends_on(e, i) && std::find(free.begin(), free.end(), i) == free.end()) free.push_back(i);
         // A point of the operand may lie outside the domain of the reduction that reads it.
         Expr guard = pool_.boolean(true);
         for (Expr c : conjuncts(pool_, stage.domain)) {
-          const auto& free = pool_.free_indices(c);
-          if (std::all_of(free.begin(), free.end(), [&](IndexId i) { return operand.is_free(i) || is_unit(i); })) guard = pool_.both(guard, c);
+          const auto& needs = pool_.free_indices(c);
+          if (std::all_of(needs.begin(), needs.end(), [&](IndexId i) { return is_unit(i) || std::find(free.begin(), free.end(), i) != free.end(); }))
+            guard = pool_.both(guard, c);
         }
-        if (!pool_.is_true(guard)) operand.body = pool_.where(guard, e, identity_of(pool_, Reducer::sum, pool_.type(e)));
-        Tensor t;
-        t.name = fmt::format("{}_operand{}", program_.tensors[stage.targets[0]].name, known.size());
-        t.type = is_small_float(pool_.type(e)) ? DType::f32 : pool_.type(e);
-        if (t.type != pool_.type(e)) operand.body = pool_.cast(operand.body, t.type);
-        for (IndexId i : operand.free) {
-          const Index& index = program_.indices[i];
-          t.shape.push_back(pool_.sub(index.end, index.begin));
-          operand.subscripts.push_back(pool_.sub(pool_.index(i), index.begin));
-        }
-        const TensorId id = program_.add_tensor(t);
-        operand.targets = {id};
-        const Expr read = pool_.read(id, t.type, operand.subscripts);
+        const Expr body = pool_.where(guard, e, identity_of(pool_, Reducer::sum, pool_.type(e)));
+        Stage operand = operand_stage(fmt::format("{}_operand{}", program_.tensors[stage.targets[0]].name, known.size()), stage.equation, free, body);
+        const Expr read = pool_.read(operand.targets[0], program_.tensors[operand.targets[0]].type, operand.subscripts);
         result.push_back(std::move(operand));
         return known[e] = read;
       }
@@ -154,6 +226,7 @@ void GroupLowering::make_tiles() {
 
 tile::Kernel GroupLowering::run() {
   make_grid();
+  share_costly();
   stage_operands();
   place_stages();
   make_tiles();
