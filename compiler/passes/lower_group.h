@@ -10,6 +10,7 @@
 
 #include "compiler/ir/tile.h"
 #include "compiler/passes/affine.h"
+#include "compiler/passes/algebra.h"
 #include "compiler/passes/plan_kernel.h"
 #include "compiler/passes/stage.h"
 #include "compiler/passes/walk.h"
@@ -29,14 +30,14 @@ class GroupLowering {
 
  private:
   enum class Place { before, inside, after };
-  /// A reduction over the streamed index, as it runs.
+  /// A reduction over the streamed index, as it runs. Its stage's body is already what one point adds.
   struct Running {
-    ir::Expr identity;                         // of the reducer, in the target's type
-    ir::TensorId previous = 0;                 // tile of the value before this block; 0 = not needed
-    ir::TensorId shift = 0;                    // tile of the value that expressions use: 0 where still at the identity
-    std::vector<ir::TensorId> depends;         // running values that its body uses
-    ir::Expr correction;                       // factor on the state when those change (over tiles); none = 1
-    std::string derivation;
+    ir::TensorId previous = 0;          // stands for the value before this block; 0 = nobody asks
+    std::optional<Shift> shift;         // how the state follows the running values that the body uses
+    std::vector<ir::TensorId> sums;     // polynomial: stand for running sums 1, 2, ...
+    std::vector<ir::TensorId> centres, next_centres;
+    std::vector<ir::IndexId> depends;   // indices of the running values used
+    ir::Expr live;                      // true where the reduction has a point (for Shift::finish)
   };
 
   // Structure of the kernel.
@@ -45,7 +46,8 @@ class GroupLowering {
   void stage_operands();
   void place_stages();
   void make_tiles();
-  bool plan_running();
+  bool prepare_running();
+  void drop_unused();
   void bound_stream();
 
   // Indices.
@@ -69,6 +71,11 @@ class GroupLowering {
   void emit(tile::Block& out, const Stage& stage);
   void emit_select(tile::Block& out, const Stage& stage);
   void emit_running(tile::Block& out, const Stage& stage);
+  void emit_polynomial(tile::Block& out, const Stage& stage);
+  void emit_finish(tile::Block& out, const Stage& stage);
+  void emit_value(tile::Block& out, ir::TensorId to, const std::vector<ir::IndexId>& free, ir::Expr value, const std::string& note);
+  ir::TensorId state_tensor(const std::string& name, DType type, const std::vector<ir::IndexId>& free);
+  ir::Expr read_state(ir::TensorId tensor, const std::vector<ir::IndexId>& free);
   void emit_identity(tile::Block& out, const Stage& stage);
   void emit_copy_out(tile::Block& out, const Stage& stage);
   tile::Nest nest_for(const Stage& stage, const std::vector<ir::IndexId>& dims);
@@ -91,21 +98,11 @@ class GroupLowering {
   std::vector<Place> places_;
   std::unordered_map<ir::TensorId, Tile> tiles_;            // by the tensor they hold
   std::unordered_map<ir::TensorId, Tile> position_tiles_;   // argmax, argmin: `tiles_` has positions, this has values
-  std::map<std::size_t, Running> running_;                  // by stage
-  std::unordered_map<ir::TensorId, ir::Expr> instead_;      // reads of a running value inside the loop
+  std::unordered_map<ir::TensorId, Running> running_;       // by target
   ir::Expr stream_stop_, stream_start_;
   std::vector<ir::Expr> common_;                            // conjuncts shared by all reductions over the streamed index
   ir::Expr full_;                                           // true when they hold on the whole tile; none = unknown
   std::set<ir::Expr> assumed_;                              // conjuncts taken as true in what is being emitted
 };
-
-/// body = g(streamed) * exp(exponent(y)) * factor(y): the part that depends on the running values `y` alone.
-struct RunningFactor {
-  ir::Expr exponent;  // none = 0
-  ir::Expr factor;    // none = 1
-};
-/// Splits a sum's body by the reads in `running` (sets of expressions that stand for y); nothing if it does not split.
-std::optional<RunningFactor> split_factor(ir::ExprPool& pool, ir::Expr body, const std::set<ir::TensorId>& running,
-                                          ir::IndexId stream);
 
 }  // namespace quern::compiler

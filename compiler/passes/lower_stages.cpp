@@ -74,7 +74,6 @@ Expr GroupLowering::localize(Expr e) {
     const Node n = pool_[at];
     if (n.op != Op::read) return {};
     const auto tensor = static_cast<TensorId>(n.payload);
-    if (auto it = instead_.find(tensor); it != instead_.end()) return it->second;
     if (auto it = tiles_.find(tensor); it != tiles_.end()) return read_tile(it->second);
     return {};
   });

@@ -1,7 +1,7 @@
 // The streamed index: reductions that run while it is walked block by block.
-// A reduction whose body uses the result y of an earlier one over the same index streams when its body splits,
-// F(x, y) = g(x) * h(y): the state computed with an old y is corrected by h(new) / h(old). Online softmax, attention,
-// log-sum-exp and softmax-weighted sums all come out of this one rule; nothing here knows their names.
+// A reduction whose body uses the result y of an earlier one over the same index streams when its body splits
+// (algebra.h): the state computed with an old y is corrected to the new one. Online softmax, attention, log-sum-exp and
+// softmax-weighted sums all come out of this; nothing here knows their names.
 #include <algorithm>
 
 #include <fmt/format.h>
@@ -17,201 +17,135 @@ using tile::Nest;
 using tile::Update;
 using tile::UpdateKind;
 
-namespace {
-
-struct Splitter {
-  ExprPool& pool;
-  const std::set<TensorId>& running;
-  IndexId stream;
-
-  bool uses_running(Expr e) const {
-    bool used = false;
-    for_each_node(pool, e, [&](Expr, const Node& n) { used |= n.op == Op::read && running.contains(static_cast<TensorId>(n.payload)); });
-    return used;
-  }
-  Expr product(Expr a, Expr b) { return !a ? b : !b ? a : pool.mul(a, b); }
-  Expr sum(Expr a, Expr b) { return !a ? b : !b ? a : pool.add(a, b); }
-
-  /// e = (terms without y) + result; a none result stands for 0.
-  std::optional<Expr> addend(Expr e) {
-    if (!uses_running(e)) return Expr{};
-    if (!pool.depends_on(e, stream)) return e;
-    const Node n = pool[e];
-    switch (n.op) {
-      case Op::add: case Op::sub: {
-        auto a = addend(n.args[0]);
-        auto b = addend(n.args[1]);
-        if (!a || !b) return std::nullopt;
-        if (n.op == Op::sub && *b) *b = pool.apply(Op::neg, {*b});
-        return sum(*a, *b);
-      }
-      case Op::neg: {
-        auto a = addend(n.args[0]);
-        if (a && *a) *a = pool.apply(Op::neg, {*a});
-        return a;
-      }
-      case Op::mul: case Op::div:
-        for (int side = 0; side < (n.op == Op::mul ? 2 : 1); ++side) {
-          const Expr k = n.args[1 - side];
-          if (uses_running(k) || pool.depends_on(k, stream)) continue;
-          auto a = addend(n.args[side]);
-          if (a && *a) *a = pool.apply(n.op, {*a, k});
-          return a;
-        }
-        return std::nullopt;
-      case Op::where: {
-        // The part in y must be the same in both branches, or a branch is an infinity that swallows it.
-        if (uses_running(n.args[0])) return std::nullopt;
-        auto a = addend(n.args[1]);
-        auto b = addend(n.args[2]);
-        double v = 0;
-        if (pool.is_real_constant(n.args[2], &v) && v == -std::numeric_limits<double>::infinity()) return a;
-        if (!a || !b || *a != *b) return std::nullopt;
-        return a;
-      }
-      default: return std::nullopt;
-    }
-  }
-
-  std::optional<RunningFactor> factor(Expr e) {
-    if (!uses_running(e)) return RunningFactor{};
-    if (!pool.depends_on(e, stream)) return RunningFactor{{}, e};
-    const Node n = pool[e];
-    switch (n.op) {
-      case Op::mul: case Op::div: {
-        auto a = factor(n.args[0]);
-        auto b = factor(n.args[1]);
-        if (!a || !b) return std::nullopt;
-        if (n.op == Op::mul) return RunningFactor{sum(a->exponent, b->exponent), product(a->factor, b->factor)};
-        if (b->exponent) b->exponent = pool.apply(Op::neg, {b->exponent});
-        if (b->factor) b->factor = pool.div(pool.real(1, pool.type(b->factor)), b->factor);
-        return RunningFactor{sum(a->exponent, b->exponent), product(a->factor, b->factor)};
-      }
-      case Op::neg: return factor(n.args[0]);
-      case Op::cast: return (n.flags & kAllowed) || pool.type(n.args[0]) == DType::f32 || is_float(n.type) ? factor(n.args[0]) : std::nullopt;
-      case Op::exp: {
-        auto t = addend(n.args[0]);
-        if (!t) return std::nullopt;
-        return RunningFactor{*t, {}};
-      }
-      case Op::exp2: {
-        auto t = addend(n.args[0]);
-        if (!t) return std::nullopt;
-        if (*t) *t = pool.mul(*t, pool.real(0.6931471805599453, pool.type(*t)));
-        return RunningFactor{*t, {}};
-      }
-      case Op::where: {
-        if (uses_running(n.args[0])) return std::nullopt;
-        auto zero = [&](Expr x) { double v = 1; return pool.is_real_constant(x, &v) && v == 0; };
-        auto a = factor(n.args[1]);
-        auto b = factor(n.args[2]);
-        if (a && zero(n.args[2])) return a;
-        if (b && zero(n.args[1])) return b;
-        if (!a || !b || a->exponent != b->exponent || a->factor != b->factor) return std::nullopt;
-        return a;
-      }
-      default: return std::nullopt;
-    }
-  }
-};
-
-}  // namespace
-
-std::optional<RunningFactor> split_factor(ExprPool& pool, Expr body, const std::set<TensorId>& running, IndexId stream) {
-  return Splitter{pool, running, stream}.factor(body);
+/// A tensor that stands for one value per point of `free` while the kernel runs; make_tiles gives it its tile.
+TensorId GroupLowering::state_tensor(const std::string& name, DType type, const std::vector<IndexId>& free) {
+  Tensor t;
+  t.name = name;
+  t.type = type;
+  for (IndexId i : free) t.shape.push_back(pool_.sub(program_.indices[i].end, program_.indices[i].begin));
+  const TensorId id = program_.add_tensor(t);
+  const auto dims = varying(free);
+  tiles_[id] = make_tile(name, type, dims, plan_.lane);
+  return id;
+}
+Expr GroupLowering::read_state(TensorId tensor, const std::vector<IndexId>& free) {
+  std::vector<Expr> subscripts;
+  for (IndexId i : free) subscripts.push_back(pool_.sub(pool_.index(i), program_.indices[i].begin));
+  return pool_.read(tensor, program_.tensors[tensor].type, subscripts);
 }
 
-/// Decides for each reduction over the streamed index how it runs; false if one of them does not split.
-bool GroupLowering::plan_running() {
+/// Turns each reduction over the streamed index into what one point adds; false if one of them does not split.
+bool GroupLowering::prepare_running() {
   const IndexId stream = *plan_.stream;
-  std::set<TensorId> results;
-  std::unordered_map<TensorId, std::size_t> stage_of;
+  std::set<TensorId> results;  // running values
   for (std::size_t i = 0; i < group_.stages.size(); ++i) {
-    const Stage& s = group_.stages[i];
+    Stage s = group_.stages[i];
     if (s.is_sequential(stream) || (s.stored && s.is_free(stream))) return false;
     if (!s.reduces(stream)) continue;
-    Running r;
-    r.identity = identity_of(pool_, s.reducer, program_.tensors[s.targets[0]].type);
-    // The body with the intermediates of this block written out, so that its dependence on running values shows.
-    std::set<TensorId> used;
+    bool fails = false;
+    // Intermediates of this block, and values between running ones, are written out: then the dependence shows.
+    std::function<bool(const Stage&)> follows = [&](const Stage& p) {
+      bool found = false;
+      for_each_read(pool_, p, [&](Expr, const Node& n) {
+        const auto t = static_cast<TensorId>(n.payload);
+        if (results.contains(t)) found = true;
+        else if (const Stage* q = producer(t); q && !found) found = follows(*q);
+      });
+      return found;
+    };
     std::function<Expr(Expr)> expand = [&](Expr e) -> Expr {
       return pool_.rewrite(e, [&](Expr at) -> Expr {
         const Node n = pool_[at];
         if (n.op != Op::read) return {};
         const auto t = static_cast<TensorId>(n.payload);
-        if (results.contains(t)) {
-          used.insert(t);
-          return {};
-        }
         const Stage* p = producer(t);
-        // Aligned reads: the definition holds at this very point.
-        if (p && p->form == Form::pointwise) return expand(p->body);
-        // A value between this reduction and an earlier running one, other than pointwise, would have to run as well.
+        if (!p || results.contains(t)) return {};
+        const bool late = follows(*p);
+        if (p->form == Form::pointwise && (p->has(stream) || late)) return expand(p->body);
+        fails |= late;
         return {};
       });
     };
     const Expr body = expand(s.body);
-    if (s.domain) expand(s.domain);
-    for (const Stage& p : group_.stages) {  // another reduction below this one that uses running values
-      if (&p == &s || p.form == Form::pointwise || p.reduces(stream)) continue;
-      bool below = false, needs = false;
-      for_each_node(pool_, body, [&](Expr, const Node& n) {
-        below |= n.op == Op::read && static_cast<TensorId>(n.payload) == p.targets[0];
-      });
-      for_each_read(pool_, p, [&](Expr, const Node& n) { needs |= results.contains(static_cast<TensorId>(n.payload)); });
-      if (below && needs) return false;
+    if (s.domain) s.domain = expand(s.domain);
+    if (fails) return false;
+    std::vector<Streamed> y;
+    std::set<IndexId> depends;
+    for_each_node(pool_, body, [&](Expr e, const Node& n) {
+      const auto t = static_cast<TensorId>(n.payload);
+      if (n.op != Op::read || !results.contains(t)) return;
+      const Stage& from = *producer(t);
+      Running& r = running_.at(t);
+      if (!r.previous) r.previous = state_tensor(program_.tensors[t].name + "_old", program_.tensors[t].type, from.free);
+      y.push_back({e, pool_.read(r.previous, n.type, n.args)});
+      depends.insert(from.free.begin(), from.free.end());
+    });
+    bool domain_runs = false;
+    for_each_node(pool_, s.domain, [&](Expr, const Node& n) { domain_runs |= n.op == Op::read && results.contains(static_cast<TensorId>(n.payload)); });
+    if (domain_runs) return false;
+    Running r;
+    s.body = body;
+    if (!y.empty()) {
+      r.shift = split(program_, body, s.axes, y, s.reducer);
+      if (!r.shift) return false;
+      s.body = r.shift->bodies[0];
+      r.depends.assign(depends.begin(), depends.end());
+      const std::string& name = program_.tensors[s.targets[0]].name;
+      const DType type = program_.tensors[s.targets[0]].type;
+      for (std::size_t k = 1; k < r.shift->bodies.size(); ++k) r.sums.push_back(state_tensor(fmt::format("{}_sum{}", name, k), type, s.free));
+      for (std::size_t k = 0; k < r.shift->centres.size(); ++k) {
+        r.centres.push_back(state_tensor(fmt::format("{}_centre{}", name, k), pool_.type(r.shift->centres[k]), s.free));
+        r.next_centres.push_back(state_tensor(fmt::format("{}_next_centre{}", name, k), pool_.type(r.shift->centres[k]), s.free));
+      }
     }
-    if (!used.empty()) {
-      if (s.reducer != Reducer::sum) return false;
-      const auto split = split_factor(pool_, body, used, stream);
-      if (!split) return false;
-      r.depends.assign(used.begin(), used.end());
-      Expr ratio;
-      auto at = [&](Expr e, bool old) {
-        return pool_.rewrite(e, [&](Expr x) -> Expr {
-          const Node n = pool_[x];
-          if (n.op != Op::read || !used.contains(static_cast<TensorId>(n.payload))) return {};
-          const Running& y = running_.at(stage_of.at(static_cast<TensorId>(n.payload)));
-          const Tile& tile = tiles_.at(static_cast<TensorId>(n.payload));
-          const TensorId from = old ? y.previous : y.shift ? y.shift : tile.scratch;
-          return pool_.read(from, program_.tensors[from].type, tile_subscripts(tile));
-        });
-      };
-      std::string text;
-      Expr same = pool_.boolean(true);
-      for (TensorId t : used) {
-        Running& y = running_.at(stage_of.at(t));
-        const Tile tile = tiles_.at(t);
-        const Stage& from = group_.stages[stage_of.at(t)];
-        const std::string& base = program_.tensors[t].name;
-        if (!y.previous) y.previous = make_tile(base + "_old", program_.tensors[t].type, tile.dims, plan_.lane).scratch;
-        const bool extreme = from.reducer == Reducer::max || from.reducer == Reducer::min;
-        if (!y.shift && extreme) y.shift = make_tile(base + "_used", program_.tensors[t].type, tile.dims, plan_.lane).scratch;
-        const Expr before = pool_.read(y.previous, program_.tensors[t].type, tile_subscripts(tile));
-        same = pool_.both(same, pool_.apply(Op::or_, {pool_.apply(Op::eq, {before, read_tile(tile)}), pool_.apply(Op::eq, {before, y.identity})}));
-      }
-      if (split->exponent) {
-        ratio = pool_.apply(Op::exp, {pool_.sub(at(split->exponent, false), at(split->exponent, true))});
-        text = fmt::format("exp({})", print_expr(program_, split->exponent));
-      }
-      if (split->factor) {
-        const Expr q = pool_.div(at(split->factor, false), at(split->factor, true));
-        ratio = ratio ? pool_.mul(ratio, q) : q;
-        text += (text.empty() ? "" : " * ") + print_expr(program_, split->factor);
-      }
-      if (!ratio) return false;
-      r.correction = pool_.where(same, pool_.real(1, pool_.type(ratio)), ratio);
-      std::vector<std::string> by;
-      for (TensorId t : used) by.push_back(program_.tensors[t].name);
-      r.derivation = fmt::format("{} = sum[{}] F, F splits as g({}) * h({}) with h = {}; state <- state * h(new) / h(old)",
-                                 program_.tensors[s.targets[0]].name, program_.indices[stream].name, program_.indices[stream].name,
-                                 fmt::join(by, ", "), text);
-    }
+    group_.stages[i] = s;
     results.insert(s.targets[0]);
-    stage_of[s.targets[0]] = i;
-    running_[i] = r;
+    running_[s.targets[0]] = std::move(r);
   }
+  // A row without points keeps the identity; only a row with one may show what `finish` restores.
+  for (std::size_t i = 0; i < group_.stages.size(); ++i) {
+    const Stage s = group_.stages[i];
+    auto it = running_.find(s.targets[0]);
+    if (it == running_.end() || !it->second.shift || !it->second.shift->finish) continue;
+    Expr live = pool_.boolean(true);
+    for (IndexId a : s.axes) live = pool_.both(live, pool_.less(program_.indices[a].begin, program_.indices[a].end));
+    if (s.domain) {
+      Stage any = s;
+      any.reducer = Reducer::any;
+      any.body = pool_.boolean(true);
+      any.stored = false;
+      // Only what the domain knows: other free indices would only repeat it.
+      std::erase_if(any.free, [&](IndexId f) { return varies(f) && !pool_.depends_on(s.domain, f); });
+      Tensor t;
+      t.name = program_.tensors[s.targets[0]].name + "_live";
+      t.type = DType::boolean;
+      any.subscripts.clear();
+      for (IndexId f : any.free) {
+        t.shape.push_back(pool_.sub(program_.indices[f].end, program_.indices[f].begin));
+        any.subscripts.push_back(pool_.sub(pool_.index(f), program_.indices[f].begin));
+      }
+      any.targets = {program_.add_tensor(t)};
+      running_[any.targets[0]] = {};
+      live = pool_.both(live, read_state(any.targets[0], any.free));
+      group_.stages.insert(group_.stages.begin() + static_cast<std::ptrdiff_t>(i) + 1, any);
+    }
+    running_.at(s.targets[0]).live = live;
+  }
+  drop_unused();
   return true;
+}
+
+/// Intermediates that were written out into all their readers.
+void GroupLowering::drop_unused() {
+  for (bool again = true; again;) {
+    again = false;
+    for (std::size_t i = group_.stages.size(); i-- > 0;) {
+      const Stage& s = group_.stages[i];
+      if (s.stored || s.form != Form::pointwise || used_inside_group(s)) continue;
+      group_.stages.erase(group_.stages.begin() + static_cast<std::ptrdiff_t>(i));
+      again = true;
+    }
+  }
 }
 
 /// Where the stream starts and ends for the task at hand, and when a block needs no test.
@@ -253,60 +187,49 @@ void GroupLowering::bound_stream() {
   if (auto full = holds_everywhere(pool_, condition, box)) full_ = *full;
 }
 
-void GroupLowering::emit_identity(Block& out, const Stage& stage) {
-  const bool positions = stage.reducer == Reducer::argmax || stage.reducer == Reducer::argmin;
-  auto fill = [&](const Tile& tile, Expr value) {
-    Stage copy = stage;
-    copy.form = Form::pointwise;
-    copy.axes.clear();
-    copy.domain = {};
-    copy.body = value;
-    copy.stored = false;
-    Nest nest = nest_for(copy, varying(copy.free));
-    Update u;
-    u.kind = UpdateKind::store;
-    u.target = tile.scratch;
-    u.subscripts = tile_subscripts(tile);
-    u.body = value;
-    nest.updates.push_back(u);
-    nest.note = "start " + note_of(stage);
-    push(out, std::move(nest));
-  };
-  const Tile& tile = tiles_.at(stage.targets[0]);
-  if (positions) {
-    const Tile& values = position_tiles_.at(stage.targets[0]);
-    fill(values, identity_of(pool_, stage.reducer == Reducer::argmax ? Reducer::max : Reducer::min, program_.tensors[values.scratch].type));
-    fill(tile, pool_.integer(-1, DType::i32));
-  } else {
-    fill(tile, identity_of(pool_, stage.reducer, program_.tensors[stage.targets[0]].type));
-  }
+/// One value per point of `free` into the tile of `to`.
+void GroupLowering::emit_value(Block& out, TensorId to, const std::vector<IndexId>& free, Expr value, const std::string& note) {
+  Stage s;
+  s.form = Form::pointwise;
+  s.targets = {to};
+  s.free = free;
+  s.body = value;
+  Nest nest = nest_for(s, varying(free));
+  Update u;
+  u.kind = UpdateKind::store;
+  u.target = tiles_.at(to).scratch;
+  u.subscripts = tile_subscripts(tiles_.at(to));
+  u.body = localize(value);
+  nest.updates.push_back(u);
+  nest.note = note;
+  push(out, std::move(nest));
 }
 
-/// One block's worth of a running reduction: keep the old value where somebody corrects by it, reduce on, publish.
+void GroupLowering::emit_identity(Block& out, const Stage& stage) {
+  const TensorId target = stage.targets[0];
+  const std::string note = "start " + note_of(stage);
+  const Running& r = running_.at(target);
+  if (auto values = position_tiles_.find(target); values != position_tiles_.end()) {
+    const DType type = program_.tensors[values->second.scratch].type;
+    tiles_[values->second.scratch] = values->second;
+    emit_value(out, values->second.scratch, stage.free, identity_of(pool_, stage.reducer == Reducer::argmax ? Reducer::max : Reducer::min, type), note);
+    emit_value(out, target, stage.free, pool_.integer(-1, DType::i32), note);
+    return;
+  }
+  const Expr identity = identity_of(pool_, stage.reducer, program_.tensors[target].type);
+  emit_value(out, target, stage.free, identity, note);
+  for (TensorId t : r.sums) emit_value(out, t, stage.free, identity, note);
+  for (TensorId t : r.centres) emit_value(out, t, stage.free, zero(pool_, program_.tensors[t].type), note);
+}
+
+/// One block's worth of a running reduction: keep the old value where somebody corrects by it, correct, reduce on.
 void GroupLowering::emit_running(Block& out, const Stage& stage) {
-  const Running& r = running_.at(static_cast<std::size_t>(&stage - group_.stages.data()));
-  const Tile tile = tiles_.at(stage.targets[0]);
-  const DType type = program_.tensors[stage.targets[0]].type;
-  auto store = [&](TensorId to, Expr value, const std::string& note) {
-    Stage copy = stage;
-    copy.form = Form::pointwise;
-    copy.axes.clear();
-    copy.domain = {};
-    copy.body = value;
-    copy.stored = false;
-    std::vector<IndexId> dims = tile.dims;
-    Nest nest = nest_for(copy, dims);
-    Update u;
-    u.kind = UpdateKind::store;
-    u.target = to;
-    u.subscripts = tile_subscripts(tile);
-    u.body = value;
-    nest.updates.push_back(u);
-    nest.note = note;
-    push(out, std::move(nest));
-  };
-  auto at = [&](TensorId scratch) { return pool_.read(scratch, program_.tensors[scratch].type, tile_subscripts(tile)); };
-  if (r.previous) store(r.previous, read_tile(tile), "old " + note_of(stage));
+  const TensorId target = stage.targets[0];
+  const Running& r = running_.at(target);
+  const Tile tile = tiles_.at(target);
+  const DType type = program_.tensors[target].type;
+  if (r.previous) emit_value(out, r.previous, stage.free, read_state(target, stage.free), "old " + note_of(stage));
+  if (!r.centres.empty()) return emit_polynomial(out, stage);
 
   std::vector<IndexId> all = stage.free;
   all.insert(all.end(), stage.axes.begin(), stage.axes.end());
@@ -314,7 +237,7 @@ void GroupLowering::emit_running(Block& out, const Stage& stage) {
   Update u = update_for(stage);
   u.subscripts = tile_subscripts(tile);
   if (u.has_position_target) {
-    const Tile& values = position_tiles_.at(stage.targets[0]);
+    const Tile& values = position_tiles_.at(target);
     u.position_target = tile.scratch;
     u.target = values.scratch;
     u.has_value_target = true;
@@ -323,40 +246,107 @@ void GroupLowering::emit_running(Block& out, const Stage& stage) {
   } else {
     u.target = tile.scratch;
     u.start = read_tile(tile);
-    if (r.correction) {
-      // The correction has few indices: computed once per block in a tile of its own.
-      std::vector<IndexId> dims;
-      for (TensorId y : r.depends)
-        for (IndexId d : tiles_.at(y).dims)
-          if (std::find(dims.begin(), dims.end(), d) == dims.end()) dims.push_back(d);
-      const Tile factor = make_tile(note_of(stage) + "_correction", pool_.type(r.correction), dims, plan_.lane);
-      Stage copy = stage;
-      copy.form = Form::pointwise;
-      copy.axes.clear();
-      copy.free = dims;
-      copy.domain = {};
-      copy.body = r.correction;
-      copy.stored = false;
-      Nest compute = nest_for(copy, dims);
-      Update c;
-      c.kind = UpdateKind::store;
-      c.target = factor.scratch;
-      c.subscripts = tile_subscripts(factor);
-      c.body = r.correction;
-      compute.updates.push_back(c);
-      compute.note = "correction of " + note_of(stage);
-      push(out, std::move(compute));
-      u.start = pool_.mul(u.start, pool_.cast(read_tile(factor), type));
+    if (r.shift && (r.shift->factor || r.shift->term)) {
+      // The correction has few indices: computed once per block, in a tile of its own.
+      const Expr change = r.shift->factor ? r.shift->factor : r.shift->term;
+      std::vector<IndexId> free;
+      for (IndexId i : stage.free) if (std::find(r.depends.begin(), r.depends.end(), i) != r.depends.end()) free.push_back(i);
+      const TensorId held = state_tensor(note_of(stage) + "_correction", pool_.type(change), free);
+      emit_value(out, held, free, change, "correction of " + note_of(stage));
+      const Expr by = pool_.cast(read_tile(tiles_.at(held)), type);
+      u.start = r.shift->factor ? pool_.mul(u.start, by) : pool_.add(u.start, by);
     }
   }
   nest.updates.push_back(u);
   push(out, std::move(nest));
+}
 
-  if (r.shift) {
-    const Expr y = read_tile(tile);
-    const Expr zero = is_float(type) ? pool_.real(0, type) : pool_.integer(0, type);
-    store(r.shift, pool_.where(pool_.apply(Op::eq, {y, r.identity}), zero, y), "used " + note_of(stage));
-    instead_[stage.targets[0]] = at(r.shift);
+/// A body that is a polynomial in running values: sums of its derivatives at a centre that moves along (algebra.h).
+void GroupLowering::emit_polynomial(Block& out, const Stage& stage) {
+  const TensorId target = stage.targets[0];
+  const Running r = running_.at(target);
+  const Shift& shift = *r.shift;
+  const std::string name = note_of(stage);
+  std::vector<TensorId> sums{target};
+  sums.insert(sums.end(), r.sums.begin(), r.sums.end());
+  auto at_centres = [&](Expr e, const std::vector<TensorId>& now, const std::vector<TensorId>& next, const std::vector<TensorId>& state) {
+    return pool_.rewrite(e, [&](Expr x) -> Expr {
+      for (std::size_t k = 0; k < shift.centres.size(); ++k) {
+        if (x == shift.centres[k]) return read_state(now[k], stage.free);
+        if (x == shift.centres_next[k]) return read_state(next[k], stage.free);
+      }
+      const Node n = pool_[x];
+      if (n.op == Op::accumulator) return read_state(state[static_cast<std::size_t>(n.payload)], stage.free);
+      return {};
+    });
+  };
+  auto reduce = [&](TensorId to, TensorId from, Expr body, const std::vector<TensorId>& centres) {
+    Stage part = stage;
+    part.targets = {to};
+    part.body = at_centres(body, centres, centres, sums);
+    std::vector<IndexId> all = part.free;
+    all.insert(all.end(), part.axes.begin(), part.axes.end());
+    Nest nest = nest_for(part, varying(all));
+    Update u = update_for(part);
+    u.target = tiles_.at(to).scratch;
+    u.subscripts = tile_subscripts(tiles_.at(to));
+    u.start = read_tile(tiles_.at(from));
+    nest.updates.push_back(u);
+    push(out, std::move(nest));
+  };
+  auto copy_of = [&](TensorId t, const std::string& suffix) {
+    return state_tensor(program_.tensors[t].name + suffix, program_.tensors[t].type, stage.free);
+  };
+  if (shift.factor)
+    for (TensorId t : sums)
+      emit_value(out, t, stage.free, pool_.mul(read_state(t, stage.free), pool_.cast(shift.factor, program_.tensors[t].type)), "correction of " + name);
+  std::vector<TensorId> next = r.centres;
+  if (!shift.recentre.empty()) {
+    std::vector<TensorId> seen, moved;
+    for (std::size_t k = 0; k < sums.size(); ++k) {
+      seen.push_back(copy_of(sums[k], "_seen"));
+      reduce(seen[k], sums[k], shift.bodies[k], r.centres);
+    }
+    next = r.next_centres;
+    for (std::size_t k = 0; k < next.size(); ++k)
+      emit_value(out, next[k], stage.free, at_centres(shift.recentre[k], r.centres, next, seen), "centre of " + name);
+    for (std::size_t k = 0; k < sums.size(); ++k) {
+      moved.push_back(copy_of(sums[k], "_moved"));
+      emit_value(out, moved[k], stage.free, at_centres(shift.moved[k], r.centres, next, sums), "moved " + name);
+    }
+    for (std::size_t k = 0; k < sums.size(); ++k) reduce(sums[k], moved[k], shift.bodies[k], next);
+    for (std::size_t k = 0; k < next.size(); ++k)
+      emit_value(out, r.centres[k], stage.free, read_state(next[k], stage.free), "centre of " + name);
+  } else {
+    for (std::size_t k = 0; k < sums.size(); ++k) reduce(sums[k], sums[k], shift.bodies[k], r.centres);
+  }
+}
+
+/// After the last block: move polynomial sums to where the values ended, restore what the safe form hid.
+void GroupLowering::emit_finish(Block& out, const Stage& stage) {
+  const TensorId target = stage.targets[0];
+  const Running r = running_.at(target);
+  if (!r.shift) return;
+  const Shift& shift = *r.shift;
+  const DType type = program_.tensors[target].type;
+  if (!r.centres.empty()) {
+    std::vector<TensorId> sums{target};
+    sums.insert(sums.end(), r.sums.begin(), r.sums.end());
+    const Expr value = pool_.rewrite(shift.moved[0], [&](Expr x) -> Expr {
+      for (std::size_t k = 0; k < shift.centres.size(); ++k) {
+        if (x == shift.centres[k]) return read_state(r.centres[k], stage.free);
+        if (x == shift.centres_next[k]) return shift.final_centres[k];
+      }
+      const Node n = pool_[x];
+      if (n.op == Op::accumulator) return read_state(sums[static_cast<std::size_t>(n.payload)], stage.free);
+      return {};
+    });
+    emit_value(out, target, stage.free, value, "value of " + note_of(stage));
+  }
+  if (shift.finish) {
+    const Expr own = read_state(target, stage.free);
+    const Expr value = pool_.rewrite(shift.finish, [&](Expr x) -> Expr { return pool_[x].op == Op::accumulator ? own : Expr{}; });
+    emit_value(out, target, stage.free, pool_.where(r.live, pool_.cast(value, type), own), "finish " + note_of(stage));
   }
 }
 

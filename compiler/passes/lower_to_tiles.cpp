@@ -225,26 +225,24 @@ void GroupLowering::make_tiles() {
 }
 
 tile::Kernel GroupLowering::run() {
+  const Group original = group_;
   make_grid();
+  if (plan_.stream && !prepare_running()) {
+    KernelPlan whole = plan_;
+    whole.stream.reset();
+    tile::Kernel kernel = GroupLowering(program_, original, whole, input_, kernel_.name).run();
+    kernel.why.push_back(fmt::format("index {} is kept whole in a tile: a reduction over it does not split", program_.indices[*plan_.stream].name));
+    return kernel;
+  }
   share_costly();
   stage_operands();
   place_stages();
   make_tiles();
-  if (plan_.stream) {
-    if (!plan_running()) {
-      KernelPlan whole = plan_;
-      whole.stream.reset();
-      GroupLowering again(program_, group_, whole, input_, kernel_.name);
-      tile::Kernel kernel = again.run();
-      kernel.why.push_back(fmt::format("index {} is kept whole in a tile: a reduction over it does not split", program_.indices[*plan_.stream].name));
-      return kernel;
-    }
-    bound_stream();
-  }
+  if (plan_.stream) bound_stream();
   for (std::size_t i = 0; i < group_.stages.size(); ++i)
     if (places_[i] == Place::before) emit(kernel_.body, group_.stages[i]);
   if (plan_.stream) {
-    for (const auto& [i, r] : running_) emit_identity(kernel_.body, group_.stages[i]);
+    for (const Stage& s : group_.stages) if (s.reduces(*plan_.stream)) emit_identity(kernel_.body, s);
     Block walk;
     auto emit_inside = [&](Block& out, const Stage& s) {
       if (s.reduces(*plan_.stream)) emit_running(out, s);
@@ -276,16 +274,18 @@ tile::Kernel GroupLowering::run() {
       assumed_.clear();
       if (at == &split) walk.push_back({std::move(split)});
     }
-    instead_.clear();
     tile::For loop{block_start_.at(*plan_.stream), stream_start_, stream_stop_, plan_.stream_block, std::move(walk)};
     kernel_.body.push_back({std::move(loop)});
+    for (const Stage& s : group_.stages) if (s.reduces(*plan_.stream)) emit_finish(kernel_.body, s);
     for (std::size_t i = 0; i < group_.stages.size(); ++i) {
-      if (running_.contains(i) && group_.stages[i].stored) emit_copy_out(kernel_.body, group_.stages[i]);
-      if (places_[i] == Place::after) emit(kernel_.body, group_.stages[i]);
+      const Stage& s = group_.stages[i];
+      if (s.reduces(*plan_.stream) && s.stored) emit_copy_out(kernel_.body, s);
+      if (places_[i] == Place::after) emit(kernel_.body, s);
     }
     kernel_.why.push_back(fmt::format("index {} is walked in blocks of {}; its reductions run", program_.indices[*plan_.stream].name, plan_.stream_block));
-    for (const auto& [i, r] : running_)
-      if (!r.derivation.empty()) kernel_.why.push_back(r.derivation);
+    for (const Stage& s : group_.stages)
+      if (auto it = running_.find(s.targets[0]); it != running_.end() && it->second.shift)
+        for (const std::string& line : it->second.shift->derivation) kernel_.why.push_back(line);
   }
   if (plan_.lane) kernel_.why.insert(kernel_.why.begin(), fmt::format("index {} runs in vector lanes", program_.indices[*plan_.lane].name));
   kernel_.why.insert(kernel_.why.end(), group_.why.begin(), group_.why.end());
