@@ -81,8 +81,8 @@ void Builder::topk_statement() {
   const TensorInfo& values = temporary(whole_numbers ? DType::i32 : DType::f32, extents(left));
   const TensorInfo& positions = temporary(DType::i32, extents(left));
   to->bare = true;  // its range stands in the topk
-  say(target_text(values.name, left, false) + ", " + target_text(positions.name, left, true) + " = topk[" + axis + domain + " -> " + to->name + " in 0:" +
-      to->extent.text + "](" + body + ')');
+  say(target_text(values.name, left, false) + ", " + target_text(positions.name, left, true) + " = topk[" + axis + " -> " + to->name + " in 0:" +
+      to->extent.text + domain + "](" + body + ')');
 }
 
 void Builder::scatter_statement() {
