@@ -1,0 +1,3 @@
+if(TARGET quern_fuzz)
+  set(links quern_fuzz)
+endif()

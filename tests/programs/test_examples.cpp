@@ -1,0 +1,89 @@
+// Every kernel of examples/ with every case: the interpreter runs it, and the CPU gives the interpreter's values within
+// its bound, the same bits twice, over poisoned outputs, with guard pages around every argument.
+#include "tests/catch.h"
+#include "tests/programs/programs.h"
+#include "tools/fuzz/device.h"
+#include "tools/fuzz/judge.h"
+
+using namespace quern;
+
+namespace {
+
+void agree(const test::ExampleFile& file, const fuzz::Case& which, const fuzz::JudgeOptions& options = {}) {
+  const fuzz::Verdict verdict = fuzz::judge(file.text, which, options);
+  INFO(file.name << ".quern, kernel " << which.kernel << ", case " << which.text());
+  INFO(fuzz::name(verdict.outcome) << ": " << verdict.message);
+  CHECK(verdict.outcome == fuzz::Outcome::agree);
+}
+
+void run_file(const std::string& name, bool slow) {
+  const test::ExampleFile& file = test::example(name);
+  REQUIRE(!file.cases.empty());
+  for (const fuzz::Case& which : file.cases)
+    if (which.slow == slow) agree(file, which);
+}
+
+/// The first case of each kernel.
+std::vector<std::pair<const test::ExampleFile*, fuzz::Case>> first_cases() {
+  std::vector<std::pair<const test::ExampleFile*, fuzz::Case>> out;
+  for (const test::ExampleFile& file : test::examples()) {
+    std::string last;
+    for (const fuzz::Case& which : file.cases) {
+      if (which.kernel != last) out.emplace_back(&file, which);
+      last = which.kernel;
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("every kernel of the examples has a case") {
+  for (const test::ExampleFile& file : test::examples()) {
+    std::size_t kernels = 0;
+    for (std::size_t at = 0; (at = file.text.find("\nkernel ", at)) != std::string::npos; ++at) ++kernels;
+    for (std::size_t at = 0; (at = file.text.find("\n@", at)) != std::string::npos; ++at) ++kernels;
+    std::vector<std::string> names;
+    for (const fuzz::Case& c : file.cases)
+      if (names.empty() || names.back() != c.kernel) names.push_back(c.kernel);
+    INFO(file.name);
+    CHECK((kernels == names.size() || file.text.find("@deterministic\nkernel") != std::string::npos));
+  }
+}
+
+TEST_CASE("loops agree") { run_file("loops", false); }
+TEST_CASE("einsum agrees") { run_file("einsum", false); }
+TEST_CASE("memory agrees") { run_file("memory", false); }
+TEST_CASE("broadcasting agrees") { run_file("broadcasting", false); }
+TEST_CASE("indexing agrees") { run_file("indexing", false); }
+TEST_CASE("attention agrees") { run_file("attention", false); }
+TEST_CASE("scores agree") { run_file("scores", false); }
+TEST_CASE("serving agrees") { run_file("serving", false); }
+TEST_CASE("networks agree") { run_file("networks", false); }
+TEST_CASE("large cases agree", "[.slow]") {
+  for (const test::ExampleFile& file : test::examples())
+    for (const fuzz::Case& which : file.cases)
+      if (which.slow) agree(file, which);
+}
+
+TEST_CASE("strided, reversed, transposed, offset, padded and repeated inputs are read in place") {
+  for (const char* layout : {"transposed", "reversed", "strided", "offset", "padded", "broadcast"})
+    for (const auto& [file, which] : first_cases()) agree(*file, test::with_layout(file->text, which, layout));
+}
+
+TEST_CASE("whole numbers give the exact bits") {
+  const test::ExampleFile& file = test::example("einsum");
+  for (fuzz::Case which : file.cases) {
+    if (which.kernel == "head_scores") continue;  // divides by a root
+    for (const char* name : {"a", "b", "c", "x", "y"}) which.settings[name] = "integers";
+    which.settings["exact"] = "1";
+    agree(file, which);
+  }
+  for (const char* kernel : {"embedding", "embedding_index", "embedding_gradient", "scatter_largest", "diagonals", "batched_diagonal", "largest_k", "mask_future"})
+    for (fuzz::Case which : test::example("indexing").cases) {
+      if (which.kernel != kernel) continue;
+      for (const char* name : {"table", "g", "dw", "x", "s", "best"}) which.settings[name] = "integers";
+      which.settings["exact"] = "1";
+      agree(test::example("indexing"), which);
+    }
+}
