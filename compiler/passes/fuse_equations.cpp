@@ -265,10 +265,18 @@ struct Fuser {
     return true;
   }
 
+  /// A copy of an inout parameter's entry values must be complete before anything else runs.
+  bool copies_entry(const Stage& s) const {
+    const Node& n = pool[s.body];
+    if (s.form != Form::pointwise || n.op != Op::read) return false;
+    return std::any_of(program.tensors.begin(), program.tensors.end(),
+                       [&](const Tensor& t) { return t.entry && *t.entry == static_cast<TensorId>(n.payload); });
+  }
+
   Gain gain(std::size_t p, std::size_t c) const {
     const Stage& from = stages[p];
     const Stage& to = stages[c];
-    if (from.form == Form::scatter || to.form == Form::scatter) return Gain::none;
+    if (from.form == Form::scatter || to.form == Form::scatter || copies_entry(from)) return Gain::none;
     if (expands(from)) return Gain::memory;
     if (to.form == Form::pointwise && to.free.size() == from.free.size()) return Gain::epilogue;
     if (!has_reuse(program, from) && !has_reuse(program, to)) return Gain::locality;

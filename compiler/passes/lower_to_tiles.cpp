@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "compiler/passes/alias.h"
 #include "compiler/passes/lower_group.h"
 
 namespace quern::compiler {
@@ -292,7 +293,9 @@ tile::Kernel GroupLowering::run() {
   return std::move(kernel_);
 }
 
-tile::Module lower_to_tiles(Program program, const PlanInput& input) {
+namespace {
+
+tile::Module lower(Program program, const PlanInput& input) {
   tile::Module module;
   module.program = std::move(program);
   Program& p = module.program;
@@ -306,6 +309,26 @@ tile::Module lower_to_tiles(Program program, const PlanInput& input) {
     const KernelPlan plan = plan_kernel(p, group, input);
     module.kernels.push_back(GroupLowering(p, std::move(group), plan, input, fmt::format("k{}", number++)).run());
   }
+  return module;
+}
+
+}  // namespace
+
+tile::Module lower_to_tiles(Program program, const PlanInput& input) {
+  std::vector<std::pair<TensorId, TensorId>> in_place;  // entry values, new values
+  for (TensorId t = 0; t < program.tensors.size(); ++t)
+    if (program.tensors[t].entry) in_place.push_back({*program.tensors[t].entry, t});
+  if (in_place.empty()) return lower(std::move(program), input);
+  tile::Module module = lower(program, input);
+  std::vector<TensorId> copied;
+  for (auto [entry, fresh] : in_place)
+    if (!may_share_storage(module, entry, fresh)) copied.push_back(entry);
+  if (copied.empty()) return module;
+  copy_entry_values(program, copied);
+  module = lower(std::move(program), input);
+  for (auto [entry, fresh] : in_place)
+    if (!may_share_storage(module, entry, fresh)) throw std::logic_error("quern internal error: new values of an inout parameter overwrite entry values");
+  for (TensorId t : copied) module.kernels[0].why.push_back(fmt::format("the entry values of {} are copied: they are read after new ones are written", module.program.tensors[t].name));
   return module;
 }
 
