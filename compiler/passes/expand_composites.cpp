@@ -5,6 +5,7 @@
 // softmax row is never empty.
 #include <limits>
 
+#include "compiler/passes/closed_forms.h"
 #include "compiler/passes/passes.h"
 #include "compiler/passes/walk.h"
 
@@ -35,7 +36,7 @@ struct Expander {
 
   /// How many points of the box lie in the domain, i64.
   Expr count(const Equation& of, const std::vector<IndexId>& axes, Expr domain) {
-    if (pool.is_true(domain)) return points(program, axes);
+    if (Expr closed = count_closed(program, axes, domain)) return closed;
     return reduced(of, "count", Reducer::sum, axes, pool.integer(1), domain, DType::i64);
   }
 

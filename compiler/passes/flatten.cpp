@@ -1,5 +1,5 @@
 // flatten: every reduce, map, scan and topk below the root of an equation gets a temp of its own over its free indices.
-// Goes in: any checked program. Comes out: equations whose body is pointwise, or one binding form over pointwise bodies.
+// Goes in: any checked program (no form inside a scan may use `prev`). Comes out: equations whose body is pointwise, or one binding form over pointwise bodies.
 // The idea is in the guards: a form that stood behind a condition (a branch of `where`, the domain of a form around it,
 // a softmax that is zero at the point) inherits that condition when reading without it could go wrong, so a guarded-off
 // point reads nothing; its value there is never used.
@@ -24,6 +24,12 @@ struct Flattener {
   std::unordered_map<std::uint64_t, Expr> done;   // (expression, guard) -> flat expression
   std::unordered_map<std::uint32_t, Expr> named;  // form with its guard -> read of its temp
   std::unordered_map<std::uint32_t, bool> plain;  // pointwise already, and no softmax to guard by
+  /// Tensors that are a structural zero outside a condition, over the indices of their axes.
+  struct Support {
+    std::vector<IndexId> axes;
+    Expr condition;
+  };
+  std::unordered_map<TensorId, Support> supports;
 
   explicit Flattener(Program& p) : program(p), pool(p.pool) {}
 
@@ -36,15 +42,22 @@ struct Flattener {
 
   bool is_plain(Expr e) {
     if (auto it = plain.find(e.id); it != plain.end()) return it->second;
-    const Node& n = pool[e];
-    bool ok = !binds_axes(n.op);
+    const Node n = pool[e];
+    bool ok = !binds_axes(n.op) && !(n.op == Op::read && supports.contains(static_cast<TensorId>(n.payload)));
     for (Expr a : n.args) ok = ok && is_plain(a);
     return plain[e.id] = ok;
   }
 
-  /// Where `e` is a structural zero outside: the domain of a softmax, through casts, negation and products.
+  /// Where `e` is a structural zero outside: the domain of a softmax, through casts, negation, products and names.
   Expr zero_outside(Expr e) {
-    const Node& n = pool[e];
+    const Node n = pool[e];
+    if (n.op == Op::read) {
+      auto it = supports.find(static_cast<TensorId>(n.payload));
+      if (it == supports.end()) return {};
+      Renaming values;
+      for (std::size_t k = 0; k < n.args.size(); ++k) values[it->second.axes[k]] = n.args[k];
+      return fresh_copy(program, it->second.condition, values);
+    }
     if (n.op == Op::map && static_cast<AxisMap>(n.payload) == AxisMap::softmax && !pool.is_true(n.args[1])) return n.args[1];
     if (n.op == Op::cast || n.op == Op::neg) return zero_outside(n.args[0]);
     if (n.op == Op::mul) {
@@ -53,6 +66,18 @@ struct Flattener {
       return a ? a : b;
     }
     return {};
+  }
+
+  void remember_support(const Equation& equation) {
+    if (equation.op != AssignOp::set || equation.targets.size() != 1) return;
+    Support support{{}, zero_outside(equation.body)};
+    if (!support.condition) return;
+    for (Expr s : equation.subscripts) {
+      if (pool[s].op != Op::index) return;
+      support.axes.push_back(static_cast<IndexId>(pool[s].payload));
+    }
+    supports[equation.targets[0]] = std::move(support);
+    plain.clear();
   }
 
   Expr visit(Expr e, Expr guard) {
@@ -177,6 +202,7 @@ bool flatten(Program& program) {
     const Expr before = equation.body;
     const Expr everywhere = pool.boolean(true);
     const Node root = pool[equation.body];
+    flattener.remember_support(equation);
     // A position alone cannot be the body of an equation: it needs the values beside it.
     const bool keeps_root = binds_axes(root.op) && equation.op == AssignOp::set && root.op != Op::topk_position &&
                             (root.op != Op::topk_value || equation.targets.size() == 2);

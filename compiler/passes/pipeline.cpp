@@ -23,6 +23,8 @@ std::span<const Pass> passes() {
       {"hoist_invariants", hoist_invariants, false, "and those may hold invariants of the sums that read them"},
       {"simplify", simplify, false, "index arithmetic of inlined reads"},
       {"merge_equal", merge_equal, false, "maxima and sums that several composites share"},
+      {"plan_contractions", plan_contractions, false, "last: it only regroups what is left of a sum"},
+      {"merge_equal", merge_equal, false, "partial products that several contractions share"},
   };
   return list;
 }
