@@ -51,8 +51,8 @@ std::optional<ir::TensorId> Elaborator::target_tensor(const ast::Name& target, D
   const std::vector<ir::Expr> declared = program.tensors[t->tensor].shape;
   auto listed = [&](const std::vector<ir::Expr>& s) {
     std::string out;
-    for (ir::Expr e : s) out += (out.empty() ? "" : ",") + sizes.text(e);
-    return "[" + out + "]";
+    for (ir::Expr e : s) out += fmt::format("{}{}", out.empty() ? "" : ",", sizes.text(e));
+    return fmt::format("[{}]", out);
   };
   bool same = declared.size() == shape.size();
   for (std::size_t i = 0; same && i < shape.size(); ++i) same = sizes.equal(declared[i], shape[i]);

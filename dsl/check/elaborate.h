@@ -75,9 +75,9 @@ struct RangeUse {
   const ast::Subscript* subscript = nullptr;
   bool declared = false;    // an axis of a declared output
   bool excused = false;     // under pad, clamp or wrap: another size is no clash
-  std::string other;        // a pair: the name beside it
+  std::string other{};      // a pair: the name beside it
   bool first = false;       // a pair: whether it is the first
-  ir::Expr begin, end;      // a range written on an axis map
+  ir::Expr begin{}, end{};  // a range written on an axis map
 };
 
 class Elaborator {

@@ -133,12 +133,12 @@ std::string exchanged(Elaborator& el, const RangeUse& use, ir::Expr wanted) {
     const auto* e = std::get_if<ast::ExprPtr>(&items[b].value);
     if (static_cast<int>(b) == use.axis || !e || !*e || !std::holds_alternative<ast::NameUse>((*e)->node)) continue;
     if (!el.sizes.equal(shape[b], wanted)) continue;
-    std::string text = use.name + "[";
+    std::string text = fmt::format("{}[", use.name);
     for (std::size_t i = 0; i < items.size(); ++i) {
       const std::size_t from = i == b ? static_cast<std::size_t>(use.axis) : static_cast<int>(i) == use.axis ? b : i;
-      text += (i ? "," : "") + std::string(el.source.slice(items[from].span));
+      text += fmt::format("{}{}", i ? "," : "", el.source.slice(items[from].span));
     }
-    return text + "]";
+    return text += "]";
   }
   return {};
 }
@@ -158,17 +158,21 @@ bool Elaborator::range_from_uses(const ast::Name& name, const std::vector<RangeU
       return true;
     }
   const RangeUse* first = nullptr;
+  // A declared output says how far its index runs; reads may then go less far than their tensor.
+  for (const RangeUse& use : uses)
+    if (use.declared && use.other.empty()) first = &use;
+  const bool declared = first != nullptr;
   for (bool excused : {false, true})
     for (const RangeUse& use : uses) {
-      if (!use.other.empty() || use.excused != excused) continue;
+      if (!use.other.empty() || use.excused != excused || &use == first) continue;
       if (!first) {
         first = &use;
-      } else if (!excused && !sizes.equal(first->size, use.size)) {
+      } else if (!excused && !sizes.equal(first->size, use.size) && !(declared && proofs.at_most(first->size, use.size))) {
         const RangeUse* here = use.declared ? first : &use;
         const RangeUse* there = use.declared ? &use : first;
         const std::string better = exchanged(*this, *here, there->size);
         std::string why = where_from(*this, *there);
-        if (!better.empty()) why += "; did you mean " + better + "?";
+        if (!better.empty()) why += fmt::format("; did you mean {}?", better);
         auto& d = diagnostics.report<Code::index_two_sizes>(here->item, name.text);
         d.label(fmt::format("here '{}' runs over {}, axis {} of '{}'", name.text, sizes.text(here->size), here->axis, here->name)).note(why);
         if (better.empty())

@@ -64,7 +64,7 @@ Typed Elaborator::subscript(const ast::Subscript& s, Span at, Policy policy, Typ
   const std::vector<ir::Expr> extent = shape(meaning);
   if (s.items.size() != extent.size()) {
     std::string sizes_text;
-    for (ir::Expr e : extent) sizes_text += (sizes_text.empty() ? "" : ",") + sizes.text(e);
+    for (ir::Expr e : extent) sizes_text += fmt::format("{}{}", sizes_text.empty() ? "" : ",", sizes.text(e));
     diagnostics.report<Code::wrong_rank>(at, base->name, extent.size(), extent.size() == 1 ? "is" : "es", s.items.size())
         .label(fmt::format("'{}' is [{}]", base->name, sizes_text));
     return none;

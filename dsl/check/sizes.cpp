@@ -198,11 +198,11 @@ std::string Sizes::text(Expr e, int depth) const {
   auto wrapped = [&](Expr x, int least) {
     Expr inner = x;
     while (pool[inner].op == Op::cast) inner = pool[inner].args[0];
-    return level(inner) < least ? "(" + text(inner, depth - 1) + ")" : text(inner, depth - 1);
+    return level(inner) < least ? fmt::format("({})", text(inner, depth - 1)) : text(inner, depth - 1);
   };
   auto list = [&](const std::vector<Expr>& args) {
     std::string out;
-    for (Expr a : args) out += (out.empty() ? "" : ", ") + text(a, depth - 1);
+    for (Expr a : args) out += fmt::format("{}{}", out.empty() ? "" : ", ", text(a, depth - 1));
     return out;
   };
   switch (n.op) {
@@ -213,20 +213,19 @@ std::string Sizes::text(Expr e, int depth) const {
     case Op::symbol: return program_.symbols[n.payload].name;
     case Op::index: return program_.indices[n.payload].name;
     case Op::scalar: return program_.scalars[n.payload].name;
-    case Op::read: return program_.tensors[n.payload].name + "[" + list(n.args) + "]";
+    case Op::read: return fmt::format("{}[{}]", program_.tensors[n.payload].name, list(n.args));
     case Op::cast: return text(n.args[0], depth - 1);
-    case Op::neg: return "-" + wrapped(n.args[0], 3);
+    case Op::neg: return fmt::format("-{}", wrapped(n.args[0], 3));
     case Op::add: case Op::sub: case Op::mul: case Op::floordiv: case Op::mod: case Op::div: {
       const int own = n.op == Op::add || n.op == Op::sub ? 1 : 2;
-      const bool tight = n.op == Op::mul;
-      return wrapped(n.args[0], own) + (tight ? "" : " ") + std::string(ir::info(n.op).infix) + (tight ? "" : " ") +
-             wrapped(n.args[1], own + 1);
+      const char* gap = n.op == Op::mul ? "" : " ";
+      return fmt::format("{0}{1}{2}{1}{3}", wrapped(n.args[0], own), gap, ir::info(n.op).infix, wrapped(n.args[1], own + 1));
     }
     default:
       if (!ir::is_elementwise(n.op)) return std::string(ir::name(n.op));
       if (!ir::info(n.op).infix.empty() && n.args.size() == 2)
-        return wrapped(n.args[0], 1) + " " + std::string(ir::info(n.op).infix) + " " + wrapped(n.args[1], 1);
-      return std::string(ir::name(n.op)) + "(" + list(n.args) + ")";
+        return fmt::format("{} {} {}", wrapped(n.args[0], 1), ir::info(n.op).infix, wrapped(n.args[1], 1));
+      return fmt::format("{}({})", ir::name(n.op), list(n.args));
   }
 }
 
