@@ -344,6 +344,17 @@ Counters read(const CacheCounters& c) {
 
 Counters Kernel::counters() const noexcept { return read(impl_->counters); }
 
+std::string Kernel::explain() const {
+  return guarded(impl_->where, [&] {
+    if (!impl_->open_types.empty())
+      throw Error(Code::invalid_argument, fmt::format("error: kernel '{}' has open element types; explain it for arguments", impl_->name));
+    const Checked& c = *impl_->checked.load(std::memory_order_acquire);
+    if (const Variant* v = c.variants.load(std::memory_order_acquire)) return v->executable->explain();
+    // Not compiled yet: as it would be for dense arguments, compile-time names left open.
+    const CompileRequest request{c.program, &impl_->options, std::vector<Layout>(c.binding.slots().size(), Layout{true, -1})};
+    return (impl_->device == Device::cpu ? compile_for_cpu(request) : compile_for_interpreter(request))->explain();
+  });
+}
 std::string Kernel::explain(std::span<const Argument> arguments) const {
   std::string text;
   guarded(impl_->where, [&] { impl_->call(arguments, Impl::Mode::prepare, nullptr, &text); });

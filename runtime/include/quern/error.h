@@ -64,8 +64,11 @@ class Result {
   explicit operator bool() const noexcept { return ok(); }
   T& value() & { return ok() ? *std::get_if<0>(&state_) : throw *std::get_if<1>(&state_); }
   T&& value() && { return ok() ? std::move(*std::get_if<0>(&state_)) : throw *std::get_if<1>(&state_); }
+  const T& value() const& { return ok() ? *std::get_if<0>(&state_) : throw *std::get_if<1>(&state_); }
   T& operator*() noexcept { return *std::get_if<0>(&state_); }
+  const T& operator*() const noexcept { return *std::get_if<0>(&state_); }
   T* operator->() noexcept { return std::get_if<0>(&state_); }
+  const T* operator->() const noexcept { return std::get_if<0>(&state_); }
   const Error& error() const noexcept { return *std::get_if<1>(&state_); }
   Code code() const noexcept { return ok() ? Code::ok : error().code(); }
 
