@@ -52,7 +52,7 @@ std::string write(const ir::Program& p, Expr e, int outer) {
   const Node& n = p.pool[e];
   const auto infix = [&](const char* op, int level) {
     std::string text = fmt::format("{} {} {}", write(p, n.args[0], level), op, write(p, n.args[1], level + 1));
-    return level < outer ? "(" + text + ")" : text;
+    return level < outer ? fmt::format("({})", text) : text;
   };
   switch (n.op) {
     case Op::constant: {
@@ -68,8 +68,8 @@ std::string write(const ir::Program& p, Expr e, int outer) {
     case Op::scalar: return p.scalars[static_cast<std::size_t>(n.payload)].name;
     case Op::cast: return write(p, n.args[0], outer);
     case Op::mul: {
-      std::string text = write(p, n.args[0], 5) + "*" + write(p, n.args[1], 6);
-      return 5 < outer ? "(" + text + ")" : text;
+      std::string text = fmt::format("{}*{}", write(p, n.args[0], 5), write(p, n.args[1], 6));
+      return 5 < outer ? fmt::format("({})", text) : text;
     }
     case Op::floordiv: return infix("div", 5);
     case Op::mod: return infix("mod", 5);
@@ -86,7 +86,7 @@ std::string write(const ir::Program& p, Expr e, int outer) {
     case Op::or_: return infix("or", 1);
     default: break;
   }
-  std::string text = std::string(ir::name(n.op)) + "(";
+  std::string text = fmt::format("{}(", ir::name(n.op));
   for (std::size_t i = 0; i < n.args.size(); ++i) text += (i ? ", " : "") + write(p, n.args[i], 0);
   return text + ")";
 }

@@ -17,6 +17,7 @@ struct Access {
   std::vector<Expr> subscripts;
   std::vector<IndexId> loops;  // enclosing For indices
   int position = 0;            // statements in order
+  std::size_t update = 0;      // within its nest
   bool exact_only = false;     // scatter: cannot be matched point by point
 };
 
@@ -26,10 +27,11 @@ struct Collector {
   std::vector<Access> reads, writes;
   std::vector<IndexId> loops;
   int position = 0;
+  std::size_t update = 0;
 
   void expression(Expr e) {
     for_each_node(program.pool, e, [&](Expr, const Node& n) {
-      if (n.op == Op::read && static_cast<TensorId>(n.payload) == input) reads.push_back({n.args, loops, position, false});
+      if (n.op == Op::read && static_cast<TensorId>(n.payload) == input) reads.push_back({n.args, loops, position, update, false});
     });
   }
   void block(const tile::Block& b) {
@@ -49,12 +51,15 @@ struct Collector {
   }
   void statement(const tile::Nest& n) {
     ++position;
-    for (const tile::Update& u : n.updates) {
+    update = 0;
+    for (const tile::Dim& d : n.dims) expression(d.begin), expression(d.end);
+    for (update = 0; update < n.updates.size(); ++update) {
+      const tile::Update& u = n.updates[update];
       for (Expr e : {u.body, u.domain, u.start, u.result, u.position, u.start_position}) expression(e);
       for (Expr e : u.subscripts) expression(e);
       const bool writes_it = (u.has_value_target && u.target == output) || (u.has_position_target && u.position_target == output);
       // A reduction stores after its loops: what it reads along them may have been overwritten by a neighbour.
-      if (writes_it) writes.push_back({u.subscripts, loops, position, u.kind == tile::UpdateKind::scatter || !u.over.empty()});
+      if (writes_it) writes.push_back({u.subscripts, loops, position, update, u.kind == tile::UpdateKind::scatter || !u.over.empty()});
     }
   }
   void statement(const tile::Select&) { ++position; }
@@ -99,7 +104,7 @@ bool safe_in(const Program& program, const tile::Kernel& kernel, const Collector
           owned |= is_index(pool, w.subscripts[a], i) && is_index(pool, r.subscripts[a], i);
         if (!owned) return false;
       }
-      if (r.position == w.position && (w.exact_only || r.subscripts != w.subscripts)) return false;
+      if (r.position == w.position && (w.exact_only || r.update > w.update || r.subscripts != w.subscripts)) return false;
     }
   }
   return true;

@@ -10,12 +10,11 @@
 
 #include "compiler/codegen/cpu/compile_cpu.h"
 #include "compiler/compile.h"
+#include "compiler/passes/alias.h"
 #include "dsl/ir/print_program.h"
 #include "runtime/device.h"
-#include "runtime/in_place.h"
 #include "runtime/memory.h"
 #include "runtime/pool.h"
-#include "runtime/strided.h"
 
 namespace quern::runtime {
 namespace {
@@ -64,8 +63,6 @@ class Compiled final : public Executable {
   Binding binding_;                         // of the module's program: its slots are those of the call
   std::unique_ptr<cpu::LoadedCpu> code_;
   std::vector<std::vector<std::uint8_t>> may_share_;  // [written slot][read slot]
-  std::vector<std::uint8_t> staged_;        // by slot: an inout whose entry values must be copied first
-  std::size_t staged_count_ = 0;
   mutable std::vector<Timing> timing_;
   mutable std::atomic<std::uint64_t> sizes_seen_{0};
   double compile_ms_ = 0;
@@ -93,11 +90,7 @@ std::vector<cpu::TensorLayout> layouts_of(const Binding& binding, const CompileR
     known.dense = layout.dense;
     known.strides.assign(tensors[s.tensor].shape.size(), cpu::StrideClass::any);
     if (layout.unit_axis >= 0) known.strides[static_cast<std::size_t>(layout.unit_axis)] = cpu::StrideClass::one;
-    if (s.result) {
-      layouts[*s.result] = known;
-      // Entry values may be a dense copy of something that is not: then nothing is known of them.
-      known.strides.assign(known.strides.size(), cpu::StrideClass::any);
-    }
+    if (s.result) layouts[*s.result] = known;
     layouts[s.tensor] = known;
   }
   return layouts;
@@ -125,14 +118,12 @@ Compiled::Compiled(const CompileRequest& request)
 
   const std::size_t slots = binding_.slots().size();
   may_share_.assign(slots, std::vector<std::uint8_t>(slots));
-  staged_.assign(slots, 0);
   for (std::size_t w = 0; w < slots; ++w) {
     const TensorSlot& s = binding_.slots()[w];
     if (!s.output && !s.result) continue;
     const ir::TensorId written = s.result ? *s.result : s.tensor;
     for (std::size_t r = 0; r < binding_.inputs(); ++r)
-      may_share_[w][r] = may_share_storage(module_, written, binding_.slots()[r].tensor, nullptr);
-    if (s.result && !may_share_[w][w]) staged_[w] = 1, ++staged_count_;
+      may_share_[w][r] = compiler::may_share_storage(module_, binding_.slots()[r].tensor, written);
   }
   timing_ = std::vector<Timing>(module_.kernels.size());
   compile_ms_ = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
@@ -140,8 +131,7 @@ Compiled::Compiled(const CompileRequest& request)
 
 bool Compiled::may_share(std::size_t written, std::size_t read, std::string* why_not) const {
   if (may_share_[written][read]) return true;
-  const TensorSlot& s = binding_.slots()[written];
-  may_share_storage(module_, s.result ? *s.result : s.tensor, binding_.slots()[read].tensor, why_not);
+  if (why_not) *why_not = fmt::format("elements of '{}' are read after others have been written in their place", binding_.slots()[read].name);
   return false;
 }
 
@@ -172,7 +162,7 @@ void Compiled::run(const Launch& launch) const {
     ~Return() { buffers_of_thread() = std::move(buffers); }
   } give_back{buffers};
 
-  // One block for all workspace tensors and for the copies of entry values.
+  // One block for all workspace tensors.
   std::size_t bytes = 0;
   const auto out_of_memory = [&](std::size_t wanted) {
     throw Error(Code::out_of_memory, fmt::format("error: no memory for the workspace of kernel '{}' ({} bytes)", program.name, wanted));
@@ -185,9 +175,6 @@ void Compiled::run(const Launch& launch) const {
     bytes = static_cast<std::size_t>(total);
   };
   for (std::size_t i = 0; i < module_.workspace.size(); ++i) grow(workspace[i], size_of(program.tensors[module_.workspace[i]].type));
-  const std::size_t copies_at = bytes;
-  for (std::size_t slot = 0; slot < binding_.inputs(); ++slot)
-    if (staged_[slot]) grow(launch.tensors[slot]->count(), size_of(launch.tensors[slot]->type()));
   char* block = nullptr;
   if (bytes > 0 && !(block = static_cast<char*>(buffers.workspace.reserve(bytes)))) out_of_memory(bytes);
 
@@ -197,20 +184,11 @@ void Compiled::run(const Launch& launch) const {
     tensors[id] = {block + at, nullptr};
     at += padded(static_cast<std::size_t>(workspace[i]) * size_of(program.tensors[id].type));
   }
-  at = copies_at;
-  SmallArray<Sizes, 4> copy_strides(staged_count_);
-  std::size_t copied = 0;
   for (std::size_t slot = 0; slot < binding_.slots().size(); ++slot) {
     const TensorView& v = *launch.tensors[slot];
     const TensorSlot& s = binding_.slots()[slot];
-    if (s.result) tensors[*s.result] = {v.data(), v.strides().data()};
     tensors[s.tensor] = {v.data(), v.strides().data()};
-    if (staged_[slot]) {
-      copy_dense(v, block + at);
-      copy_strides[copied] = dense_strides(v.shape());
-      tensors[s.tensor] = {block + at, copy_strides[copied++].data()};
-      at += padded(static_cast<std::size_t>(v.count()) * size_of(v.type()));
-    }
+    if (s.result) tensors[*s.result] = tensors[s.tensor];
   }
 
   for (std::size_t k = 0; k < kernels; ++k)
