@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "dsl/check/check.h"
 #include "dsl/syntax/lexer.h"
 #include "dsl/syntax/parse.h"
 #include "dsl/syntax/print.h"
@@ -92,8 +93,16 @@ std::vector<std::string> Front::written_types() const {
   return list;
 }
 
-std::shared_ptr<const ir::Program> Front::check(std::span<const Setting>) const {
-  throw Error(Code::unsupported, "error: the checker is not linked");
+std::shared_ptr<const ir::Program> Front::check(std::span<const Setting> settings) const {
+  dsl::Bindings bindings;
+  for (const Setting& s : settings) {
+    if (s.is_type) bindings.types[s.name] = static_cast<DType>(s.value);
+    else bindings.values[s.name] = s.value;
+  }
+  dsl::Diagnostics diagnostics;
+  std::optional<ir::Program> program = dsl::check(*state_->kernel, &state_->file, state_->source, bindings, diagnostics);
+  if (diagnostics.has_errors() || !program) fail(diagnostics, state_->source);
+  return std::make_shared<const ir::Program>(std::move(*program));
 }
 
 }  // namespace quern::runtime
