@@ -377,8 +377,7 @@ void Elaborator::require_statement(const ast::Require& r, Span at) {
     diagnostics.report<Code::requirement_fails>(r.condition->span, source.slice(r.condition->span));
     return;
   }
-  if (!pool.is_true(c)) program.requirements.push_back({c, {at.begin, at.end}});
-  proofs.assume_always(c);
+  require(c, at);
   // Equal sizes become one.
   std::vector<ir::Expr> parts{c};
   for (std::size_t i = 0; i < parts.size() && parts.size() < 64; ++i) {
