@@ -348,6 +348,8 @@ void NestEmitter::level(std::size_t d) {
     body();
     return;
   }
+  // Values stored in another tile of the nest stand at other places now.
+  v.begin_body();
   bool boundary = d == 0;
   for (std::size_t u = 0; u < states.size(); ++u) {
     const bool carries = n.updates[u].kind == UpdateKind::reduce || n.updates[u].kind == UpdateKind::scan;
@@ -384,6 +386,7 @@ void NestEmitter::level(std::size_t d) {
   } else {
     loops(d, known || constant_extent(d) > 0);
   }
+  v.begin_body();
   for (std::size_t u = 0; u < states.size(); ++u) {
     const bool carries = n.updates[u].kind == UpdateKind::reduce || n.updates[u].kind == UpdateKind::scan;
     if (states[u].first == d && carries) finish(u);
