@@ -9,6 +9,10 @@ namespace quern::compiler {
 
 using namespace ir;
 
+namespace {
+Expr negated(ExprPool& pool, Expr e);
+}
+
 std::optional<Affine> affine(ExprPool& pool, Expr e, const std::vector<IndexId>& over) {
   if (!pool.depends_on_any(e, over)) return Affine{{}, pool.cast(e, DType::i64)};
   const Node n = pool[e];
@@ -29,7 +33,7 @@ std::optional<Affine> affine(ExprPool& pool, Expr e, const std::vector<IndexId>&
       auto a = affine(pool, n.args[0], over);
       if (!a) return std::nullopt;
       for (auto& [i, c] : a->terms) c = -c;
-      a->rest = pool.sub(pool.integer(0), a->rest);
+      a->rest = negated(pool, a->rest);
       return a;
     }
     case Op::mul: {
@@ -93,7 +97,12 @@ std::vector<Affine> as_at_most_zero(ExprPool& pool, Expr comparison, const std::
   }
 }
 
-Expr scaled(ExprPool& pool, Expr e, std::int64_t by) { return by == 1 ? e : pool.mul(e, pool.integer(by)); }
+Expr negated(ExprPool& pool, Expr e) {
+  const Node n = pool[e];
+  if (n.op == Op::sub) return pool.is_integer_constant(n.args[0]) && n.args[0] == pool.integer(0) ? n.args[1] : pool.sub(n.args[1], n.args[0]);
+  if (n.op == Op::add) return pool.sub(negated(pool, n.args[0]), n.args[1]);
+  return pool.sub(pool.integer(0), e);
+}
 
 /// Largest (or smallest) value of the terms but `skip` over the box, plus the rest.
 Expr extreme(ExprPool& pool, const Affine& f, const Box& box, bool largest, std::optional<IndexId> skip) {
@@ -101,7 +110,10 @@ Expr extreme(ExprPool& pool, const Affine& f, const Box& box, bool largest, std:
   for (auto [i, c] : f.terms) {
     if (skip && *skip == i) continue;
     const Interval& s = box.at(i);
-    sum = pool.add(sum, scaled(pool, (c > 0) == largest ? s.last : s.first, c));
+    const Expr at = (c > 0) == largest ? s.last : s.first;
+    if (c == 1) sum = pool.add(sum, at);
+    else if (c == -1) sum = pool.sub(sum, at);
+    else sum = pool.add(sum, pool.mul(at, pool.integer(c)));
   }
   return sum;
 }
@@ -137,7 +149,7 @@ Bounds bounds_of(ExprPool& pool, Expr condition, IndexId index, const Box& other
       // k*index <= -others: some choice of the others must allow it.
       const Expr least = extreme(pool, f, others, false, index);
       if (k > 0) {
-        const Expr top = pool.sub(pool.integer(0), least);
+        const Expr top = negated(pool, least);
         out.at_most.push_back(k == 1 ? top : pool.apply(Op::floordiv, {top, pool.integer(k)}));
       } else {
         // index >= least / |k|, rounded up.

@@ -36,7 +36,8 @@ class GroupLowering {
     std::optional<Shift> shift;         // how the state follows the running values that the body uses
     std::vector<ir::TensorId> sums;     // polynomial: stand for running sums 1, 2, ...
     std::vector<ir::TensorId> centres, next_centres;
-    std::vector<ir::IndexId> depends;   // indices of the running values used
+    std::vector<ir::TensorId> uses;     // running values in the body
+    std::vector<ir::IndexId> depends;   // their indices
     ir::Expr live;                      // true where the reduction has a point (for Shift::finish)
   };
 
@@ -71,6 +72,7 @@ class GroupLowering {
   void emit(tile::Block& out, const Stage& stage);
   void emit_select(tile::Block& out, const Stage& stage);
   void emit_running(tile::Block& out, const Stage& stage);
+  void emit_corrections(tile::Block& out, ir::TensorId updated);
   void emit_polynomial(tile::Block& out, const Stage& stage);
   void emit_finish(tile::Block& out, const Stage& stage);
   void emit_value(tile::Block& out, ir::TensorId to, const std::vector<ir::IndexId>& free, ir::Expr value, const std::string& note);
@@ -99,6 +101,9 @@ class GroupLowering {
   std::unordered_map<ir::TensorId, Tile> tiles_;            // by the tensor they hold
   std::unordered_map<ir::TensorId, Tile> position_tiles_;   // argmax, argmin: `tiles_` has positions, this has values
   std::unordered_map<ir::TensorId, Running> running_;       // by target
+  std::map<std::pair<ir::Expr, std::vector<ir::IndexId>>, ir::TensorId> live_;         // by domain and axes
+  std::map<std::pair<ir::Expr, std::vector<ir::IndexId>>, ir::TensorId> corrections_;  // by value and indices
+  std::set<ir::TensorId> done_;                             // running values updated in what is being emitted
   ir::Expr stream_stop_, stream_start_;
   std::vector<ir::Expr> common_;                            // conjuncts shared by all reductions over the streamed index
   ir::Expr full_;                                           // true when they hold on the whole tile; none = unknown

@@ -156,9 +156,12 @@ Nest GroupLowering::nest_for(const Stage& stage, const std::vector<IndexId>& dim
   const bool lane_free = lane && contains(free, *lane);
   std::optional<IndexId> row;
   if (reuse) for (IndexId c : free) if (!lane_free || c != *lane) row = c;
+  // Lanes that are one group of vectors stand outside: what depends on them alone is computed once.
+  const bool group = lane_free && !row && plan_.blocks.contains(*lane) && plan_.blocks.at(*lane) == std::int64_t{plan_.lanes} * plan_.lane_unroll;
+  if (group) add(*lane, plan_.lane_unroll);
   for (IndexId c : free) if (c != row && !(lane_free && c == *lane)) add(c, 1);
   if (row) add(*row, lane_free ? plan_.row_unroll : 4);
-  if (lane_free) add(*lane, reuse ? plan_.lane_unroll : plan_.stream ? plan_.lane_unroll : inner.empty() ? 2 : 4);
+  if (lane_free && !group) add(*lane, reuse ? plan_.lane_unroll : plan_.stream ? plan_.lane_unroll : inner.empty() ? 2 : 4);
   for (IndexId c : inner) if (!(lane && c == *lane)) add(c, 1);
   if (lane && !lane_free) add(*lane, stage.form == Form::scan ? 1 : reuse ? 1 : 4);
   return nest;

@@ -71,6 +71,7 @@ bool GroupLowering::prepare_running() {
     if (fails) return false;
     std::vector<Streamed> y;
     std::set<IndexId> depends;
+    std::set<TensorId> uses;
     for_each_node(pool_, body, [&](Expr e, const Node& n) {
       const auto t = static_cast<TensorId>(n.payload);
       if (n.op != Op::read || !results.contains(t)) return;
@@ -79,6 +80,7 @@ bool GroupLowering::prepare_running() {
       if (!r.previous) r.previous = state_tensor(program_.tensors[t].name + "_old", program_.tensors[t].type, from.free);
       y.push_back({e, pool_.read(r.previous, n.type, n.args)});
       depends.insert(from.free.begin(), from.free.end());
+      uses.insert(t);
     });
     bool domain_runs = false;
     for_each_node(pool_, s.domain, [&](Expr, const Node& n) { domain_runs |= n.op == Op::read && results.contains(static_cast<TensorId>(n.payload)); });
@@ -90,6 +92,7 @@ bool GroupLowering::prepare_running() {
       if (!r.shift) return false;
       s.body = r.shift->bodies[0];
       r.depends.assign(depends.begin(), depends.end());
+      r.uses.assign(uses.begin(), uses.end());
       const std::string& name = program_.tensors[s.targets[0]].name;
       const DType type = program_.tensors[s.targets[0]].type;
       for (std::size_t k = 1; k < r.shift->bodies.size(); ++k) r.sums.push_back(state_tensor(fmt::format("{}_sum{}", name, k), type, s.free));
@@ -124,10 +127,13 @@ bool GroupLowering::prepare_running() {
         t.shape.push_back(pool_.sub(program_.indices[f].end, program_.indices[f].begin));
         any.subscripts.push_back(pool_.sub(pool_.index(f), program_.indices[f].begin));
       }
-      any.targets = {program_.add_tensor(t)};
-      running_[any.targets[0]] = {};
-      live = pool_.both(live, read_state(any.targets[0], any.free));
-      group_.stages.insert(group_.stages.begin() + static_cast<std::ptrdiff_t>(i) + 1, any);
+      auto [known, fresh] = live_.try_emplace({any.domain, any.axes}, 0);
+      if (fresh) {
+        known->second = any.targets[0] = program_.add_tensor(t);
+        running_[known->second] = {};
+        group_.stages.insert(group_.stages.begin() + static_cast<std::ptrdiff_t>(i) + 1, any);
+      }
+      live = pool_.both(live, read_state(known->second, any.free));
     }
     running_.at(s.targets[0]).live = live;
   }
@@ -247,18 +253,33 @@ void GroupLowering::emit_running(Block& out, const Stage& stage) {
     u.target = tile.scratch;
     u.start = read_tile(tile);
     if (r.shift && (r.shift->factor || r.shift->term)) {
-      // The correction has few indices: computed once per block, in a tile of its own.
       const Expr change = r.shift->factor ? r.shift->factor : r.shift->term;
-      std::vector<IndexId> free;
-      for (IndexId i : stage.free) if (std::find(r.depends.begin(), r.depends.end(), i) != r.depends.end()) free.push_back(i);
-      const TensorId held = state_tensor(note_of(stage) + "_correction", pool_.type(change), free);
-      emit_value(out, held, free, change, "correction of " + note_of(stage));
-      const Expr by = pool_.cast(read_tile(tiles_.at(held)), type);
+      const Expr by = pool_.cast(read_tile(tiles_.at(corrections_.at({change, r.depends}))), type);
       u.start = r.shift->factor ? pool_.mul(u.start, by) : pool_.add(u.start, by);
     }
   }
   nest.updates.push_back(u);
   push(out, std::move(nest));
+  emit_corrections(out, target);
+}
+
+/// Once `updated` has its new value: the corrections that only waited for it. They have few indices, so they are computed
+/// once per block, in tiles that all reductions with the same correction share.
+void GroupLowering::emit_corrections(Block& out, TensorId updated) {
+  done_.insert(updated);
+  std::set<std::pair<Expr, std::vector<IndexId>>> emitted;
+  for (const Stage& s : group_.stages) {
+    auto it = running_.find(s.targets[0]);
+    if (it == running_.end() || !it->second.shift || !it->second.centres.empty()) continue;
+    const Running& r = it->second;
+    const Expr change = r.shift->factor ? r.shift->factor : r.shift->term;
+    if (!change || std::find(r.uses.begin(), r.uses.end(), updated) == r.uses.end()) continue;
+    if (!std::all_of(r.uses.begin(), r.uses.end(), [&](TensorId t) { return done_.contains(t); })) continue;
+    const std::pair key{change, r.depends};
+    if (!emitted.insert(key).second) continue;
+    if (!corrections_.contains(key)) corrections_[key] = state_tensor(note_of(s) + "_correction", pool_.type(change), r.depends);
+    emit_value(out, corrections_.at(key), r.depends, change, "correction of " + note_of(s));
+  }
 }
 
 /// A body that is a polynomial in running values: sums of its derivatives at a centre that moves along (algebra.h).

@@ -269,7 +269,9 @@ tile::Kernel GroupLowering::run() {
       tile::If* at = &split;
       if (!walk.empty())
         if (auto* last = std::get_if<tile::If>(&walk.back().node); last && last->condition == full_) at = last;
+      const auto before = done_;
       emit_inside(at->else_block, s);
+      done_ = before;
       assumed_.insert(common_.begin(), common_.end());
       emit_inside(at->then_block, s);
       assumed_.clear();
