@@ -35,6 +35,12 @@ bool expand_composites(ir::Program& program);
 /// example: sum[n](where(n <= m, x[n], 0)) -> sum[n where n <= m](x[n])
 bool guards_to_domains(ir::Program& program);
 
+/// requires: the flat form.  Points at which an exponent is -inf by a condition on indices leave the domain of their sum; a
+/// row of nothing but -inf keeps its NaN.
+/// example: sum[n](exp(where(n <= m, s[m,n], -inf) - x[m]))
+///          -> sum[n where n <= m](exp(s[m,n] - x[m])) + where(m + 1 < N, exp(-inf - x[m]), 0)
+bool skip_dead_exponents(ir::Program& program);
+
 /// requires: the flat form.  Factors that do not depend on the summed axes leave sums, terms and positive factors leave
 /// maxima and minima. A factor that can be infinite or NaN, or whose reads the domain guards, leaves a sum over a
 /// possibly empty domain only behind a test that it is not empty.

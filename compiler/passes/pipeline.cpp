@@ -19,6 +19,7 @@ std::span<const Pass> passes() {
       {"inline_pointwise", inline_pointwise, false, "puts weights and scores into the sums that use them, for hoisting to see"},
       {"guards_to_domains", guards_to_domains, false, "after inlining brought the guards into the sums"},
       {"hoist_invariants", hoist_invariants, false, "divisors leave sums: what is left streams"},
+      {"skip_dead_exponents", skip_dead_exponents, false, "masks written as where(c, s, -inf) become domains too"},
       {"inline_pointwise", inline_pointwise, false, "hoisting left pointwise bodies where sums were"},
       {"hoist_invariants", hoist_invariants, false, "and those may hold invariants of the sums that read them"},
       {"simplify", simplify, false, "index arithmetic of inlined reads"},

@@ -35,10 +35,18 @@ Polynomial atom_polynomial(Expr atom) {
 }
 Polynomial scaled(const Polynomial& p, std::int64_t k) { return p * constant_polynomial(k); }
 
-/// An i64 value from the caller's data: sums with it may wrap, so they stay whole.
+/// An i64 value that holds the caller's data unbounded: sums with it may wrap, so they stay whole.
 bool is_wide_data(const ExprPool& pool, Expr e) {
-  const Op op = pool[e].op;
-  return op == Op::read || op == Op::scalar || op == Op::previous || op == Op::reduce;
+  const Node& n = pool[e];
+  switch (n.op) {
+    case Op::constant: case Op::index: case Op::symbol: return false;
+    case Op::cast: return is_float(pool.type(n.args[0]));
+    case Op::mod: return is_wide_data(pool, n.args[1]);
+    case Op::add: case Op::sub: case Op::mul: case Op::neg: case Op::floordiv: case Op::min: case Op::max: case Op::abs:
+      return std::any_of(n.args.begin(), n.args.end(), [&](Expr a) { return is_wide_data(pool, a); });
+    case Op::where: return is_wide_data(pool, n.args[1]) || is_wide_data(pool, n.args[2]);
+    default: return true;
+  }
 }
 bool has_wide_data(const ExprPool& pool, const Polynomial& p) {
   for (const auto& [monomial, k] : p.terms)
