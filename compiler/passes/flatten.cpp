@@ -87,7 +87,8 @@ struct Flattener {
     const Node node = pool[e];
     Expr result;
     if (binds_axes(node.op)) {
-      result = name_form(form(node, guard), guard);
+      const Expr wanted = guard_of_form(node, guard);
+      result = name_form(form(node, wanted), wanted);
     } else if (node.op == Op::where) {
       const Expr c = visit(node.args[0], guard);
       const Expr yes = visit(node.args[1], both(pool, guard, c));
@@ -110,6 +111,20 @@ struct Flattener {
       }
     }
     return done[key] = result;
+  }
+
+  /// A condition under which the form as a whole is wanted: a form that keeps its axis runs if one of its points is, and
+  /// its axis inside is another one than outside.
+  Expr guard_of_form(const Node& node, Expr guard) {
+    if (node.op == Op::reduce) return guard;
+    const IndexId axis = node.op == Op::topk_value || node.op == Op::topk_position ? node.axes[1] : node.axes[0];
+    std::vector<Expr> outside, along;
+    for (Expr part : conjuncts(pool, guard)) (pool.depends_on(part, axis) ? along : outside).push_back(part);
+    if (!along.empty() && !Ranges(program).reads_in_range(pool.intern(node))) {
+      const Expr any = pool.reduce(Reducer::any, {axis}, conjunction(pool, along), {}, DType::boolean);
+      outside.push_back(name_form(any, conjunction(pool, outside)));
+    }
+    return conjunction(pool, outside);
   }
 
   /// The form with flat operands; sums and products take the type that they accumulate in.
@@ -137,19 +152,10 @@ struct Flattener {
     Node node = pool[form];
     std::vector<Expr> parts = conjuncts(pool, guard);
     if (node.op == Op::reduce) {
-      // A condition on an axis of the form itself belongs to another binder of it: there is none, ids are unique.
       node.args[1] = both(pool, conjunction(pool, parts), node.args[1]);
       return pool.intern(std::move(node));
     }
-    // A form that keeps its axis runs as a whole if one of its points is wanted.
-    const IndexId axis = node.op == Op::topk_value || node.op == Op::topk_position ? node.axes[1] : node.axes[0];
-    std::vector<Expr> outside, along;
-    for (Expr part : parts) (pool.depends_on(part, axis) ? along : outside).push_back(part);
-    if (!along.empty()) {
-      const Expr any = pool.reduce(Reducer::any, {axis}, conjunction(pool, along), {}, DType::boolean);
-      outside.push_back(name_form(any, conjunction(pool, outside)));
-    }
-    const Expr condition = conjunction(pool, outside);
+    const Expr condition = conjunction(pool, parts);
     node.args[0] = pool.where(condition, node.args[0], node.op == Op::scan ? pool.previous(pool.type(node.args[0]))
                                                                            : zero(pool, pool.type(node.args[0])));
     if (node.op == Op::scan) node.args[2] = pool.where(condition, node.args[2], zero(pool, pool.type(node.args[2])));

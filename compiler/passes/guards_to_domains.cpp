@@ -59,7 +59,7 @@ bool guards_to_domains(Program& program) {
     }
     // A guard that repeats its domain says nothing.
     const std::vector<Expr> known = conjuncts(pool, domain);
-    body = pool.rewrite(body, [&](Expr at) -> Expr {
+    if (is_pointwise(pool, body)) body = pool.rewrite(body, [&](Expr at) -> Expr {
       const Node& n = pool[at];
       if (n.op != Op::where) return {};
       for (Expr part : conjuncts(pool, n.args[0]))

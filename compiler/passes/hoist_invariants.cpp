@@ -129,7 +129,8 @@ struct Hoister {
   /// A temp with the reduction of `body`, read at the point of the equation.
   Expr reduction(const Equation& of, Reducer reducer, const std::vector<IndexId>& axes, Expr body, Expr domain, DType type) {
     const Expr form = pool.reduce(reducer, axes, body, domain, type);
-    Temp temp = add_temp(program, program.tensors[of.targets[0]].name + "_" + std::string(name(reducer)), type, pool.free_indices(form));
+    const std::string base = program.tensors[of.targets[0]].name, label = "_" + std::string(name(reducer));
+    Temp temp = add_temp(program, base.ends_with(label) ? base : base + label, type, pool.free_indices(form));
     temp.equation.body = fresh_copy(program, form, temp.renaming);
     temp.equation.span = of.span;
     out.push_back(std::move(temp.equation));

@@ -39,6 +39,7 @@ bool bare(const Program& p, Expr read) {
   std::set<Expr> seen;
   for (Expr s : p.pool[read].args) {
     const Node& n = p.pool[s];
+    if (p.pool.free_indices(s).empty() && n.op != Op::read) continue;  // one slice
     const Expr core = (n.op == Op::sub || n.op == Op::add) && p.pool.free_indices(n.args[1]).empty() ? n.args[0] : s;
     if (p.pool[core].op != Op::index || !seen.insert(core).second) return false;
   }

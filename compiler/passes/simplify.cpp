@@ -22,6 +22,14 @@ struct Simplifier {
   ExprPool& pool;
   std::unordered_map<std::uint64_t, Expr> done;
 
+  /// What is known at the point of a map says nothing about the points it runs over, though both are called alike.
+  Expr without_axes(Expr known, const Node& form) {
+    std::vector<Expr> parts;
+    for (Expr part : conjuncts(pool, known))
+      if (!pool.depends_on_any(part, form.axes)) parts.push_back(part);
+    return conjunction(pool, parts);
+  }
+
   Expr visit(Expr e, Expr known) {
     const std::uint64_t key = (std::uint64_t(e.id) << 32) | known.id;
     if (auto it = done.find(key); it != done.end()) return it->second;
@@ -46,8 +54,14 @@ struct Simplifier {
           break;
         }
         case Op::reduce: case Op::map: case Op::topk_value: case Op::topk_position: {
-          const Expr domain = visit(node.args[1], known);
-          args = {visit(node.args[0], both(pool, known, domain)), domain};
+          const Expr outside = without_axes(known, node);
+          const Expr domain = visit(node.args[1], outside);
+          args = {visit(node.args[0], both(pool, outside, domain)), domain};
+          break;
+        }
+        case Op::scan: {
+          const Expr outside = without_axes(known, node);
+          args = {visit(node.args[0], outside), visit(node.args[1], outside), visit(node.args[2], outside)};
           break;
         }
         default:
