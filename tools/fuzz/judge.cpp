@@ -34,11 +34,11 @@ namespace {
 
 /// The printed program means the same: it checks, and prints the same again.
 std::string round_trip(const ir::Program& program, const Case& which) {
-  const std::string printed = ir::print(program);
+  const std::string printed = ir::print_program(program);
   Case again = which;
   const Checked checked = check_case(printed, again);
   if (!checked.program) return "the printed program does not check:\n" + printed + checked.diagnostics;
-  const std::string second = ir::print(*checked.program);
+  const std::string second = ir::print_program(*checked.program);
   if (second != printed) return "printing and checking changes the program:\n" + printed + "became\n" + second;
   return {};
 }
