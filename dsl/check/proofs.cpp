@@ -125,7 +125,12 @@ bool Proofs::holds(Expr condition, int& steps) {
   }
 }
 
+// Ranges alone decide most goals; facts of the program are added only when they are needed, as they widen the search.
 bool Proofs::prove(Expr low, Expr high, std::int64_t strict, bool with_data) {
+  return (!facts_.empty() && prove(low, high, strict, with_data, false)) || prove(low, high, strict, with_data, true);
+}
+
+bool Proofs::prove(Expr low, Expr high, std::int64_t strict, bool with_data, bool with_facts) {
   with_data_ = with_data;
   reading_ = with_data ? Reading::data : Reading::values;
   budget_ = kBudget;
@@ -136,7 +141,8 @@ bool Proofs::prove(Expr low, Expr high, std::int64_t strict, bool with_data) {
   if (goal.overflow()) return false;
   if (auto c = goal.as_constant(); c && *c >= 0) return true;
   for (const auto* list : {&facts_, &always_})
-    for (const Fact& f : *list) add_form(forms_, read(f.high) - read(f.low) - NormalForm::constant(f.strict));
+    for (const Fact& f : *list)
+      if (with_facts || list == &always_) add_form(forms_, read(f.high) - read(f.low) - NormalForm::constant(f.strict));
   for (ir::IndexId i : indices_)
     add_form(forms_, read(program_.indices[i].end) - read(program_.indices[i].begin) - NormalForm::constant(1));
   // Facts about the atoms of the facts, then of the goal.
@@ -165,6 +171,7 @@ void Proofs::add_form(Forms& to, const NormalForm& f) {
     if ((n.op == Op::max && c < 0) || (n.op == Op::min && c > 0)) {
       add_form(to, f.with(m[0], read(n.args[0])));
       add_form(to, f.with(m[0], read(n.args[1])));
+      to.push_back(f);  // the goal may be this very fact
       return;
     }
   }
@@ -268,6 +275,9 @@ bool Proofs::nonnegative(const NormalForm& e, int depth) {
   for (const auto& [m, c] : e.terms())
     if (c < 0 || !std::all_of(m.begin(), m.end(), [&](Expr a) { return is_nonnegative_atom(a); })) plain = false;
   if (plain) return true;
+  // A fact says it as it stands, whatever its atoms are.
+  for (const NormalForm& f : forms_)
+    if (const auto slack = (e - f).as_constant(); slack && *slack >= 0) return true;
   if (depth == 0) return false;
   bool done = false;
   const bool answer = split_cases(e, depth, done);

@@ -49,6 +49,7 @@ class Proofs {
   using Forms = std::vector<NormalForm>;
 
   bool prove(ir::Expr low, ir::Expr high, std::int64_t strict, bool with_data);
+  bool prove(ir::Expr low, ir::Expr high, std::int64_t strict, bool with_data, bool with_facts);
   bool nonnegative(const NormalForm& e, int depth);
   bool split_cases(const NormalForm& e, int depth, bool& done);
   bool eliminate(const NormalForm& e, int depth);

@@ -127,6 +127,9 @@ Expr ExprPool::apply(Op op, std::span<const Expr> given) {
   if (op == Op::where) {
     if (ca) return a ? args[1] : args[2];
     if (args[1] == args[2]) return args[1];
+    // The same question asked again inside a branch is decided there.
+    if (const Node& n = nodes_[args[1].id]; n.op == Op::where && n.args[0] == args[0]) return apply(op, {args[0], n.args[1], args[2]});
+    if (const Node& n = nodes_[args[2].id]; n.op == Op::where && n.args[0] == args[0]) return apply(op, {args[0], args[1], n.args[2]});
   } else if (ca && (args.size() == 1 || cb)) {
     std::vector<std::int64_t> values{a};
     if (args.size() > 1) values.push_back(b);

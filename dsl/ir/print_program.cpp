@@ -95,6 +95,7 @@ class Printer {
   std::vector<std::string> tensors_;
   std::vector<std::string> indices_;
   std::set<TensorId> assigned_;  // new values of inout parameters that an earlier statement set
+  std::set<IndexId> unranged_;   // of a scatter: no place for a range, so uses on other sizes must not be bare
 
   std::string node(Expr e, int outer);
   std::string form(Expr e);
@@ -106,7 +107,9 @@ class Printer {
   void bare_uses(Expr e, IndexId i, std::set<std::uint32_t>& seen, std::set<Expr>& sizes) const;
   bool enter(IndexId i);
   void leave(IndexId i);
-  std::string list(std::span<const Expr> items);
+  static bool sums(Reducer r) { return r == Reducer::sum || r == Reducer::prod; }
+  bool widened(Expr e, DType to) const;
+  std::string without_widening(Expr e, int outer);
   std::string shape(const Tensor& t);
   std::string signature();
   std::string statement(const Equation& eq);
@@ -154,12 +157,6 @@ std::string Printer::axis(IndexId i, std::span<const Expr> within) {
   return fmt::format("{} in {}", indices_[i], range(i));
 }
 
-std::string Printer::list(std::span<const Expr> items) {
-  std::string out;
-  for (Expr e : items) out += (out.empty() ? "" : ", ") + expr(e);
-  return out;
-}
-
 std::string Printer::constant(const Node& n, int outer) const {
   std::string text;
   if (n.type == DType::boolean) return n.payload ? "true" : "false";
@@ -203,7 +200,17 @@ std::string Printer::node(Expr e, int outer) {
       std::string text = t < tensors_.size() ? tensors_[t] : fmt::format("?{}", t);
       // The language has no word for the entry values of an inout once it is assigned.
       if (assigned_.contains(t)) text += "_entry";
-      return n.args.empty() ? text : text + "[" + list(n.args) + "]";
+      if (n.args.empty()) return text;
+      std::string items;
+      for (std::size_t k = 0; k < n.args.size(); ++k) {
+        std::string item = expr(n.args[k]);
+        const Node& s = p_.pool[n.args[k]];
+        if (s.op == Op::index && unranged_.contains(static_cast<IndexId>(s.payload)) &&
+            p_.tensors[t].shape[k] != p_.indices[static_cast<IndexId>(s.payload)].end)
+          item += " + 0";
+        items += (items.empty() ? "" : ", ") + item;
+      }
+      return text + "[" + items + "]";
     }
     case Op::cast: {
       if (n.flags & kAllowed) {
@@ -226,7 +233,9 @@ std::string Printer::node(Expr e, int outer) {
       Expr sibling;
       for (std::size_t k = first; k < n.args.size() && i >= first; ++k)
         if (k != i && p_.pool[n.args[k]].op != Op::constant) sibling = n.args[k];
-      args += (args.empty() ? "" : ", ") + operand(n.args[i], sibling, 0);
+      const Node& only = p_.pool[n.args[i]];
+      const bool strong = only.op == Op::constant && is_float(only.type) && !sibling && n.op != Op::where;  // nothing else says its type
+      args += (args.empty() ? "" : ", ") + (strong ? fmt::format("{}({})", quern::name(only.type), constant(only, 0)) : operand(n.args[i], sibling, 0));
     }
     return fmt::format("{}({})", name(n.op), args);
   } else {
@@ -266,11 +275,32 @@ std::string Printer::form(Expr e) {
     }
   }
   if (!p_.pool.is_true(n.args[1])) axes += " where " + expr(n.args[1]);
-  std::string body = expr(n.args[0]);
+  std::string body;
+  const Node& inner = p_.pool[n.args[0]];
+  if (!everything_ && n.op == Op::reduce && is_integer(n.type) && sums(static_cast<Reducer>(n.payload)) && widened(n.args[0], n.type))
+    body = without_widening(n.args[0], 0);
+  else if (inner.op == Op::constant && is_integer(inner.type))  // a bare number would be what the form makes of it
+    body = fmt::format("{}({})", n.op == Op::reduce && inner.type == DType::i32 && sums(static_cast<Reducer>(n.payload)) ? "i16" : quern::name(inner.type),
+                       constant(inner, 0));
+  else
+    body = expr(n.args[0]);
   if (n.op == Op::scan) body += ", init = " + expr(n.args[2]);
   if (!fixed_)
     for (IndexId a : entered) leave(a);
   return fmt::format("{}[{}]({})", head, axes, body);
+}
+
+/// A sum widens its terms, and the factors of a product, to its accumulator by itself: whether `e` is just that.
+bool Printer::widened(Expr e, DType to) const {
+  const Node& n = p_.pool[e];
+  if (n.op == Op::mul) return widened(n.args[0], to) && widened(n.args[1], to);
+  return n.op == Op::cast && n.type == to && accumulator_of(p_.pool.type(n.args[0])) == to && p_.pool.type(n.args[0]) != to;
+}
+std::string Printer::without_widening(Expr e, int outer) {
+  const Node& n = p_.pool[e];
+  if (n.op != Op::mul) return expr(n.args[0], outer);
+  const std::string text = without_widening(n.args[0], kProduct) + " * " + without_widening(n.args[1], kProduct + 1);
+  return outer > kProduct ? "(" + text + ")" : text;
 }
 
 std::string Printer::shape(const Tensor& t) {
@@ -344,6 +374,8 @@ std::string Printer::target(const Equation& eq, TensorId id, bool ranges) {
       if (ranges && !by_topk && !inferred(i, within, declared ? t.shape[k] : Expr{})) item += " in " + range(i);
     } else if (s.op == Op::add && is_index(s.args[1]) && p_.pool[s.args[0]].op == Op::mul && is_index(p_.pool[s.args[0]].args[0])) {
       item = fmt::format("({}, {})", expr(p_.pool[s.args[0]].args[0]), expr(s.args[1]));
+    } else if (s.op == Op::add && is_index(s.args[0]) && is_index(s.args[1])) {  // the second has one entry
+      item = fmt::format("({}, {})", expr(s.args[0]), expr(s.args[1]));
     } else {
       item = expr(eq.subscripts[k]);
     }
@@ -354,6 +386,7 @@ std::string Printer::target(const Equation& eq, TensorId id, bool ranges) {
 
 std::string Printer::statement(const Equation& eq) {
   for (IndexId i : eq.indices) enter(i);
+  if (eq.op != AssignOp::set) unranged_.insert(eq.indices.begin(), eq.indices.end());
   std::string text;
   for (TensorId t : eq.targets) text += (text.empty() ? "" : ", ") + target(eq, t, text.empty());
   constexpr std::string_view ops[] = {" = ", " += ", " max= ", " min= "};
@@ -366,6 +399,7 @@ std::string Printer::statement(const Equation& eq) {
     for (IndexId i : eq.indices)
       if (!inferred(i, within)) text += fmt::format("  # {} in {}", indices_[i], range(i));
   }
+  unranged_.clear();
   for (IndexId i : eq.indices) leave(i);
   for (TensorId t : eq.targets)
     if (p_.tensors[t].entry) assigned_.insert(*p_.tensors[t].entry);

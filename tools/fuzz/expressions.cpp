@@ -60,30 +60,33 @@ std::string Builder::read(Scope& scope, DType type) {
       std::vector<std::string> subscripts;
       std::vector<IndexInfo*> bare;
       bool covered = true, any = !scope.indices.empty();
+      std::vector<std::size_t> open;
       for (const Size& axis : t.shape) {
         std::vector<IndexInfo*> same;
         for (IndexInfo* i : scope.indices)
           if (i->extent == axis) same.push_back(i);
-        if (!same.empty()) {
-          bare.push_back(rng.pick(same));
-          subscripts.push_back(bare.back()->name);
-          // Reversed is in range too, and gives no range.
-          if (rng.chance(6)) subscripts.back() = axis.text + " - 1 - " + subscripts.back(), bare.pop_back();
-        } else {
+        if (same.empty()) {
           covered = false;
-          subscripts.push_back(any ? position(scope, 1) : "0");
+          open.push_back(subscripts.size());
+          subscripts.push_back("0");
+          continue;
+        }
+        bare.push_back(rng.pick(same));
+        subscripts.push_back(bare.back()->name);
+        if (rng.chance(6)) {  // reversed is in range too, and gives no range
+          subscripts.back() = axis.text + " - 1 - " + subscripts.back();
+          bare.pop_back();
         }
       }
       const bool filled = std::all_of(t.shape.begin(), t.shape.end(), [](const Size& s) { return s.value > 0; });
-      std::string text = t.name + '[' + list(subscripts) + ']';
-      if (covered) {
+      if (covered || rng.chance(45)) {
         t.used = true;
         for (IndexInfo* i : bare) i->bare = true;
-        return text;
-      }
-      if (rng.chance(45)) {
-        t.used = true;
-        for (IndexInfo* i : bare) i->bare = true;
+        // Never a bare index where the size is another: that would say how far it runs.
+        for (const std::size_t n : open)
+          if (any) subscripts[n] = '(' + position(scope, 1) + " + " + std::to_string(rng.below(3)) + ')';
+        const std::string text = t.name + '[' + list(subscripts) + ']';
+        if (covered) return text;
         const int policy = rng.below(filled ? 3 : 1);
         if (policy == 1) return "clamp(" + text + ')';
         if (policy == 2) return "wrap(" + text + ')';
@@ -333,7 +336,7 @@ std::string Builder::integer(Scope& scope, int depth, DType type) {
   }
   const auto sub = [&] { return integer(scope, depth - 1, type); };
   if (kind < 50) return '(' + sub() + rng.pick({" + ", " - ", " * "}) + sub() + ')';
-  if (kind < 58) return '(' + sub() + rng.pick({" div ", " mod "}) + sub() + ')';
+  if (kind < 58) return '(' + sub() + rng.pick({" div ", " mod "}) + (rng.chance(50) || scope.indices.empty() ? cast + '(' + std::to_string(rng.between(1, 5)) + ')' : read(scope, type)) + ')';
   if (kind < 64) return std::string(rng.pick({"max(", "min("})) + sub() + ", " + sub() + ')';
   if (kind < 68) return std::string(rng.pick({"abs(", "-("})) + sub() + ')';
   if (kind < 74) return "where(" + boolean(scope, depth - 1) + ", " + sub() + ", " + sub() + ')';
