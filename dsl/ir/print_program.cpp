@@ -242,8 +242,14 @@ std::string Printer::node(Expr e, int outer) {
     const bool right_first = n.op == Op::pow;
     const int left = level == kCompare || right_first ? level + 1 : level;
     const int right = right_first ? kPower : level + 1;
-    text = fmt::format("{}{}{}{}{}", operand(n.args[0], n.args[1], left), level == kPower ? "" : " ", infix_of(n.op),
-                       level == kPower ? "" : " ", operand(n.args[1], n.args[0], right));
+    const auto written = [&](Expr a, Expr other, int around) {
+      const Node& c = p_.pool[a];
+      if (level == kCompare && c.op == Op::constant && is_float(c.type) && p_.pool[other].op == Op::constant)
+        return fmt::format("{}({})", quern::name(c.type), constant(c, 0));  // nothing else says its type
+      return operand(a, other, around);
+    };
+    text = fmt::format("{}{}{}{}{}", written(n.args[0], n.args[1], left), level == kPower ? "" : " ", infix_of(n.op),
+                       level == kPower ? "" : " ", written(n.args[1], n.args[0], right));
   }
   return level < outer ? "(" + text + ")" : text;
 }
