@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <functional>
 #include <map>
+#include <numeric>
 #include <stdexcept>
 
 #include "compiler/codegen/cpu/elementwise.h"
@@ -70,6 +71,8 @@ class NestEmitter {
   void guarded(Value* condition, std::size_t d, const std::function<void()>& inside);
   void body();
   void each_point(std::size_t dims, const std::function<void(const Point&)>& visit);
+  void each_point(const std::vector<std::size_t>& order, const std::function<void(const Point&)>& visit);
+  std::vector<std::size_t> visiting_order(std::size_t u);
   void start(std::size_t u);
   void finish(std::size_t u);
   void reduce_step(std::size_t u, const Point& p);
@@ -213,15 +216,35 @@ void NestEmitter::run() {
   level(0);
 }
 
-void NestEmitter::each_point(std::size_t count, const std::function<void(const Point&)>& visit) {
+void NestEmitter::each_point(const std::vector<std::size_t>& order, const std::function<void(const Point&)>& visit) {
   Point p(v.dims.size(), 0);
   while (true) {
     visit(p);
-    std::size_t d = count;
-    while (d > 0 && p[d - 1] + 1 == v.dims[d - 1].copies) p[--d] = 0;
-    if (d == 0) return;
-    ++p[d - 1];
+    std::size_t at = order.size();
+    while (at > 0 && p[order[at - 1]] + 1 == v.dims[order[at - 1]].copies) p[order[--at]] = 0;
+    if (at == 0) return;
+    ++p[order[at - 1]];
   }
+}
+
+void NestEmitter::each_point(std::size_t count, const std::function<void(const Point&)>& visit) {
+  std::vector<std::size_t> order(count);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  each_point(order, visit);
+}
+
+/// Slowest first: reduced dims, then kept ones, lanes fastest. What is broadcast over the lanes is then used up at once
+/// instead of staying in a register while the other copies pass. Scatters keep the order of the loops.
+std::vector<std::size_t> NestEmitter::visiting_order(std::size_t u) {
+  std::vector<std::size_t> order;
+  const std::size_t rank = n.dims.size(), first = n.updates[u].kind == UpdateKind::scatter ? rank : states[u].first;
+  const bool ordered = n.updates[u].kind == UpdateKind::scatter;
+  for (std::size_t d = first; d < rank; ++d) order.push_back(d);
+  for (std::size_t d = 0; d < first; ++d) {
+    if (ordered || static_cast<int>(d) != v.lane_dim) order.push_back(d);
+  }
+  if (!ordered && v.lane_dim >= 0 && static_cast<std::size_t>(v.lane_dim) < first) order.push_back(static_cast<std::size_t>(v.lane_dim));
+  return order;
 }
 
 std::size_t NestEmitter::slot(const State& s, const Point& p) {
@@ -576,7 +599,7 @@ void NestEmitter::body() {
   v.begin_body();
   for (std::size_t i = 0; i < n.updates.size(); ++i) {
     const Update& u = n.updates[i];
-    each_point(n.dims.size(), [&](const Point& p) {
+    each_point(visiting_order(i), [&](const Point& p) {
       v.begin_update();
       switch (u.kind) {
         case UpdateKind::reduce: reduce_step(i, p); break;
