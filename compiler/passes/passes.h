@@ -54,6 +54,14 @@ bool merge_equal(ir::Program& program);
 /// compute something expensive again and again (see inline_pointwise.cpp for the rule). Outputs stay.
 bool inline_pointwise(ir::Program& program);
 
+/// requires: the flat form.  A temp that is read at constant positions of an axis only becomes one temp per position.
+/// example: p[i,n] = ...; y = sum[n](p[0,n] - p[1,n])  ->  p_0[n] = ...; p_1[n] = ...; y = sum[n](p_0[n] - p_1[n])
+bool split_slices(ir::Program& program);
+
+/// requires: the flat form.  Elements of a reduction that data picks, far fewer than it has, get a reduction of their own.
+/// example: z[t,v] = sum[d](x[t,d] * w[v,d]); y[t] = z[t, label[t]]  ->  z_at[t] = sum[d](x[t,d] * w[label[t],d]); y[t] = z_at[t]
+bool recompute_gathers(ir::Program& program);
+
 /// requires: the flat form.  A sum of a product of several factors becomes a sequence of pairwise contractions where that
 /// needs fewer operations; a factor that alone knows an axis is summed over it first.
 /// example: sum[i,j](x[i] * A[i,j] * y[j])  ->  t[i] = sum[j](A[i,j] * y[j]); sum[i](x[i] * t[i])
