@@ -37,6 +37,7 @@ std::string axis_number(Rng& rng, std::size_t axis, std::size_t rank) {
 }  // namespace
 
 std::string Builder::whole_boolean(const Shape& shape, int depth) {
+  if (shape.empty()) return '(' + scalar_parameter() + rng.pick({" > ", " < "}) + "0.25)";
   if (depth <= 0 || rng.chance(25)) {
     TensorInfo& t = parameter(DType::boolean, shape);
     t.used = true;
