@@ -196,7 +196,9 @@ struct Fuser {
   std::set<IndexId> grid_of(const Set& set, const Classes& classes) const {
     std::set<IndexId> grid;
     bool first = true;
+    const bool all_replicable = std::all_of(set.begin(), set.end(), [&](std::size_t s) { return is_replicable(program, stages[s]); });
     for (std::size_t s : set) {
+      if (!all_replicable && is_replicable(program, stages[s])) continue;
       std::set<IndexId> own;
       for (IndexId i : stages[s].free)
         if (!stages[s].is_sequential(i) && (stages[s].form != Form::scatter || separates(stages[s], i))) own.insert(classes.at(i));
@@ -277,7 +279,7 @@ struct Fuser {
     const Stage& from = stages[p];
     const Stage& to = stages[c];
     if (from.form == Form::scatter || to.form == Form::scatter || copies_entry(from)) return Gain::none;
-    if (expands(from)) return Gain::memory;
+    if (expands(from) || is_replicable(program, from)) return Gain::memory;
     if (to.form == Form::pointwise && to.free.size() == from.free.size()) return Gain::epilogue;
     if (!has_reuse(program, from) && !has_reuse(program, to)) return Gain::locality;
     return Gain::none;
@@ -356,13 +358,20 @@ struct Fuser {
         if (stage.domain) stage.domain = pool.substitute(stage.domain, rename);
         if (stage.init) stage.init = pool.substitute(stage.init, rename);
         for (Expr& e : stage.subscripts) e = pool.substitute(e, rename);
-        stage.stored = stage.form == Form::scatter;
-        for (TensorId t : stage.targets) stage.stored |= program.tensors[t].role == Role::output;
-        for (std::size_t c = 0; c < stages.size(); ++c) stage.stored |= uses[c].contains(s) && group[c] != g;
+        for (TensorId t : stage.targets) {
+          bool stored = stage.form == Form::scatter || program.tensors[t].role == Role::output;
+          for (std::size_t c = 0; c < stages.size(); ++c)
+            if (group[c] != g && uses[c].contains(s))
+              for_each_read(pool, stages[c], [&](Expr, const Node& n) { stored |= static_cast<TensorId>(n.payload) == t; });
+          if (stored) stage.stored_targets.push_back(t);
+        }
+        stage.stored = !stage.stored_targets.empty();
         result.stages.push_back(std::move(stage));
       }
       const auto grid = grid_of(set, classes);
-      for (IndexId i : result.stages.back().free) if (grid.contains(i)) result.grid.push_back(i);
+      // In the order of the widest stage, so that neighbouring tasks work on neighbouring data.
+      const Stage& widest = *std::max_element(result.stages.begin(), result.stages.end(), [](const Stage& a, const Stage& b) { return a.free.size() < b.free.size(); });
+      for (IndexId i : widest.free) if (grid.contains(i)) result.grid.push_back(i);
       out.push_back(std::move(result));
     }
     return out;

@@ -74,7 +74,8 @@ Expr GroupLowering::localize(Expr e) {
     const Node n = pool_[at];
     if (n.op != Op::read) return {};
     const auto tensor = static_cast<TensorId>(n.payload);
-    if (auto it = tiles_.find(tensor); it != tiles_.end()) return read_tile(it->second);
+    // A sum is kept as it was accumulated; its readers see it as it is stored.
+    if (auto it = tiles_.find(tensor); it != tiles_.end()) return pool_.cast(read_tile(it->second), n.type);
     return {};
   });
 }
@@ -96,7 +97,7 @@ bool GroupLowering::used_inside_group(const Stage& stage) const {
 
 std::string GroupLowering::note_of(const Stage& stage) const {
   std::string out;
-  for (TensorId t : stage.targets) out += (out.empty() ? "" : ", ") + program_.tensors[t].name;
+  for (TensorId t : stage.targets) out += (out.empty() ? "" : "_") + program_.tensors[t].name;
   return out;
 }
 
@@ -131,7 +132,7 @@ std::optional<IndexId> GroupLowering::lane_for(const Stage& stage, const std::ve
     });
     if (!stage.reduces(c)) {
       if (auto it = tiles_.find(stage.targets[0]); it != tiles_.end()) cost += it->second.dims.back() == c ? 1 : 8;
-      else if (step_along(program_, input_, stage.targets[0], stage.subscripts, c) == Step::far) cost += 8;
+      else if (stage.stored && step_along(program_, input_, stage.targets[0], stage.subscripts, c) == Step::far) cost += 8;
     }
     if (cost < least) least = cost, best = c;
   }
@@ -389,7 +390,7 @@ void GroupLowering::store_row(Block& out, const Stage& stage, std::size_t which,
     nest.updates.push_back(u);
   };
   if (auto it = tiles_.find(stage.targets[which]); it != tiles_.end()) store(it->second.scratch, tile_subscripts(it->second));
-  if (stage.stored) store(stage.targets[which], stage.subscripts);
+  if (stage.stores(stage.targets[which])) store(stage.targets[which], stage.subscripts);
   nest.note = "store " + program_.tensors[stage.targets[which]].name;
   out.push_back({std::move(nest)});
 }

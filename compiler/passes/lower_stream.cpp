@@ -94,7 +94,7 @@ bool GroupLowering::prepare_running() {
       r.depends.assign(depends.begin(), depends.end());
       r.uses.assign(uses.begin(), uses.end());
       const std::string& name = program_.tensors[s.targets[0]].name;
-      const DType type = program_.tensors[s.targets[0]].type;
+      const DType type = pool_.type(s.body);
       for (std::size_t k = 1; k < r.shift->bodies.size(); ++k) r.sums.push_back(state_tensor(fmt::format("{}_sum{}", name, k), type, s.free));
       for (std::size_t k = 0; k < r.shift->centres.size(); ++k) {
         r.centres.push_back(state_tensor(fmt::format("{}_centre{}", name, k), pool_.type(r.shift->centres[k]), s.free));
@@ -105,6 +105,8 @@ bool GroupLowering::prepare_running() {
     results.insert(s.targets[0]);
     running_[s.targets[0]] = std::move(r);
   }
+  for (const Stage& s : group_.stages)
+    if (is_replicable(program_, s) && s.reducer == Reducer::any && s.domain && s.reduces(stream)) live_[{s.domain, s.axes}] = s.targets[0];
   // A row without points keeps the identity; only a row with one may show what `finish` restores.
   for (std::size_t i = 0; i < group_.stages.size(); ++i) {
     const Stage s = group_.stages[i];
@@ -222,7 +224,7 @@ void GroupLowering::emit_identity(Block& out, const Stage& stage) {
     emit_value(out, target, stage.free, pool_.integer(-1, DType::i32), note);
     return;
   }
-  const Expr identity = identity_of(pool_, stage.reducer, program_.tensors[target].type);
+  const Expr identity = identity_of(pool_, stage.reducer, program_.tensors[tiles_.at(target).scratch].type);
   emit_value(out, target, stage.free, identity, note);
   for (TensorId t : r.sums) emit_value(out, t, stage.free, identity, note);
   for (TensorId t : r.centres) emit_value(out, t, stage.free, zero(pool_, program_.tensors[t].type), note);
@@ -233,7 +235,7 @@ void GroupLowering::emit_running(Block& out, const Stage& stage) {
   const TensorId target = stage.targets[0];
   const Running& r = running_.at(target);
   const Tile tile = tiles_.at(target);
-  const DType type = program_.tensors[target].type;
+  const DType type = program_.tensors[tile.scratch].type;
   if (r.previous) emit_value(out, r.previous, stage.free, read_state(target, stage.free), "old " + note_of(stage));
   if (!r.centres.empty()) return emit_polynomial(out, stage);
 
@@ -349,7 +351,7 @@ void GroupLowering::emit_finish(Block& out, const Stage& stage) {
   const Running r = running_.at(target);
   if (!r.shift) return;
   const Shift& shift = *r.shift;
-  const DType type = program_.tensors[target].type;
+  const DType type = program_.tensors[tiles_.at(target).scratch].type;
   if (!r.centres.empty()) {
     std::vector<TensorId> sums{target};
     sums.insert(sums.end(), r.sums.begin(), r.sums.end());

@@ -140,16 +140,16 @@ void GroupLowering::stage_operands() {
     auto wanted = [&](Expr e) {
       const Node& n = pool_[e];
       if (!lacks_one(e) || !pool_.depends_on_any(e, dims)) return false;
+      if (n.op == Op::read && n.type == DType::i64) return false;
       int spans = 0;
       for (IndexId i : dims) spans += pool_.depends_on(e, i);
       if (n.op == Op::constant || n.op == Op::index || n.op == Op::symbol || n.op == Op::scalar) return false;
-      if (n.type == DType::i64 || n.type == DType::boolean) return false;
-      if (n.op != Op::read) return spans >= 1;
+      if (n.op != Op::read) return spans >= 1 && n.type != DType::i64 && n.type != DType::boolean;
       const auto t = static_cast<TensorId>(n.payload);
       if (producer(t)) return false;
       if (!plan_.lane || !pool_.depends_on(e, *plan_.lane)) return false;
       // Packed: strided along the lane, or walked again for every row of a block.
-      return step_along(program_, input_, t, n.args, *plan_.lane) == Step::far || plan_.blocks.size() > 1;
+      return step_along(program_, input_, t, n.args, *plan_.lane) == Step::far || plan_.blocks.size() > 1 || !is_float(n.type);
     };
     std::function<Expr(Expr)> visit = [&](Expr e) -> Expr {
       if (wanted(e)) {
@@ -181,6 +181,12 @@ void GroupLowering::stage_operands() {
     };
     // A product's factors are the operands; anything else is one body whose parts are.
     stage.body = visit(stage.body);
+    // Data that the domain asks about along the lanes comes through a tile too: then lanes behind the edge need no test.
+    if (stage.domain && plan_.lane)
+      stage.domain = pool_.rewrite(stage.domain, [&](Expr e) -> Expr {
+        const Node& n = pool_[e];
+        return n.op == Op::read && pool_.depends_on(e, *plan_.lane) && wanted(e) ? visit(e) : Expr{};
+      });
     result.push_back(std::move(stage));
   }
   group_.stages = std::move(result);
@@ -216,7 +222,8 @@ void GroupLowering::make_tiles() {
       const Tensor tensor = program_.tensors[t];
       const auto dims = varying(s.free);
       auto last = plan_.lane && std::find(dims.begin(), dims.end(), *plan_.lane) != dims.end() ? plan_.lane : lane_for(s, dims);
-      tiles_[t] = make_tile(tensor.name, tensor.type, dims, last);
+      const bool sum = s.form == Form::reduce && s.reducer != Reducer::argmax && s.reducer != Reducer::argmin;
+      tiles_[t] = make_tile(tensor.name, sum ? pool_.type(s.body) : tensor.type, dims, last);
     }
     if (runs && (s.reducer == Reducer::argmax || s.reducer == Reducer::argmin)) {
       const Tile& positions = tiles_.at(s.targets[0]);
@@ -307,7 +314,7 @@ tile::Module lower(Program program, const PlanInput& input) {
     for (const Stage& s : group.stages)
       if (s.stored)
         for (TensorId t : s.targets)
-          if (p.tensors[t].role == Role::temp && workspace.insert(t).second) module.workspace.push_back(t);
+          if (s.stores(t) && p.tensors[t].role == Role::temp && workspace.insert(t).second) module.workspace.push_back(t);
     const KernelPlan plan = plan_kernel(p, group, input);
     module.kernels.push_back(GroupLowering(p, std::move(group), plan, input, fmt::format("k{}", number++)).run());
   }

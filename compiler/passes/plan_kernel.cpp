@@ -71,7 +71,7 @@ struct Planner {
   bool can_be_lane(IndexId c) const {
     for (const Stage& s : group.stages) {
       if (s.form == Form::scatter && !in_grid(c)) return false;
-      if ((s.form == Form::topk || s.form == Form::sort) && s.has(c)) return false;
+      if (s.form != Form::scan && s.is_sequential(c)) return false;
     }
     return true;
   }
@@ -135,7 +135,7 @@ struct Planner {
       }
     // A plain contraction: long sums go block by block, so that packed operands stay in cache.
     for (const Stage& s : group.stages)
-      if (has_reuse(program, s) && !plan.blocks.empty() && s.axes.size() == 1) {
+      if (has_reuse(program, s) && blocked_row() && s.axes.size() == 1) {
         const auto extent = constant_extent(program, s.axes[0]);
         const bool alone = std::all_of(group.stages.begin(), group.stages.end(),
                                        [&](const Stage& t) { return &t == &s || !t.has(s.axes[0]); });

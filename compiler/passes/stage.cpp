@@ -11,6 +11,7 @@ using namespace ir;
 
 namespace {
 bool contains(const std::vector<IndexId>& list, IndexId index) { return std::find(list.begin(), list.end(), index) != list.end(); }
+bool contains_tensor(const std::vector<TensorId>& list, TensorId t) { return std::find(list.begin(), list.end(), t) != list.end(); }
 }  // namespace
 
 bool Stage::is_free(IndexId index) const { return contains(free, index); }
@@ -18,6 +19,13 @@ bool Stage::reduces(IndexId index) const { return form == Form::reduce && contai
 bool Stage::has(IndexId index) const { return contains(free, index) || contains(axes, index); }
 bool Stage::is_sequential(IndexId index) const {
   return (form == Form::scan || form == Form::sort || form == Form::topk) && contains(axes, index);
+}
+
+bool Stage::stores(TensorId target) const { return contains_tensor(stored_targets, target); }
+
+bool is_replicable(const Program& program, const Stage& stage) {
+  return stage.form == Form::reduce && (stage.reducer == Reducer::any || stage.reducer == Reducer::all) &&
+         program.pool.is_constant(stage.body) && program.tensors[stage.targets[0]].role == Role::temp;
 }
 
 void for_each_node(const ExprPool& pool, Expr root, const std::function<void(Expr, const Node&)>& visit) {

@@ -29,11 +29,13 @@ struct Stage {
   ir::Expr init;                        // Form::scan
   bool argsort = false;                 // Form::sort
   bool checked = false;                 // Form::scatter
-  bool stored = false;                  // the target is an output or is read by another group
+  bool stored = false;                  // a target is an output or is read by another group
+  std::vector<ir::TensorId> stored_targets;
 
   bool is_free(ir::IndexId index) const;
   bool reduces(ir::IndexId index) const;    // Form::reduce over it
   bool has(ir::IndexId index) const;        // among free or axes
+  bool stores(ir::TensorId target) const;
   /// Scan, sort and top-k run along it as a whole.
   bool is_sequential(ir::IndexId index) const;
 };
@@ -52,6 +54,9 @@ std::vector<Group> fuse_equations(ir::Program& program);
 /// A reduction whose operands are each used for many results (a contraction, all-pairs distances): two free indices of
 /// the result each occur in one operand and are missing in another.
 bool has_reuse(const ir::Program& program, const Stage& stage);
+
+/// So cheap that each task may compute it again: whether a domain has a point.
+bool is_replicable(const ir::Program& program, const Stage& stage);
 
 /// Visits every node below `root` once.
 void for_each_node(const ir::ExprPool& pool, ir::Expr root, const std::function<void(ir::Expr, const ir::Node&)>& visit);
