@@ -5,12 +5,25 @@
 
 #ifdef QUERN_LLVM
 #include "compiler/codegen/cpu/compile_cpu.h"
+#include "runtime/cpu/target_option.h"
 #endif
 
 namespace quern::runtime {
 
 #ifdef QUERN_LLVM
 bool has_cpu() { return true; }
+
+cpu::Target target_of(const Options& options) {
+  if (options.target.empty()) return cpu::host_target();
+  for (const char* known : {"host", "avx512", "avx2", "baseline"})
+    if (options.target == known) {
+      cpu::Target target = cpu::target_named(options.target);
+      if (!cpu::runs_here(target)) throw Error(Code::unsupported, fmt::format("error: this processor cannot run code for '{}'", options.target));
+      return target;
+    }
+  throw Error(Code::invalid_argument, fmt::format("error: no target '{}'; there are host, avx512, avx2 and baseline", options.target));
+}
+
 #else
 bool has_cpu() { return false; }
 std::shared_ptr<const Executable> compile_for_cpu(const CompileRequest&) {
@@ -21,7 +34,7 @@ std::shared_ptr<const Executable> compile_for_cpu(const CompileRequest&) {
 std::string device_key([[maybe_unused]] Device device, [[maybe_unused]] const Options& options) {
 #ifdef QUERN_LLVM
   if (device == Device::cpu) {
-    const cpu::Target target = options.target.empty() ? cpu::host_target() : cpu::target_named(options.target);
+    const cpu::Target target = target_of(options);
     return fmt::format("cpu|{}|{}|{}|{}", cpu::kAbiVersion, cpu::compiler_version(), target.cpu, target.features);
   }
 #endif

@@ -6,12 +6,12 @@
 #include <cstring>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "compiler/codegen/cpu/compile_cpu.h"
 #include "compiler/compile.h"
+#include "compiler/interpreter/interpret.h"
 #include "compiler/passes/alias.h"
-#include "dsl/ir/print_program.h"
+#include "runtime/cpu/target_option.h"
 #include "runtime/device.h"
 #include "runtime/memory.h"
 #include "runtime/pool.h"
@@ -67,17 +67,6 @@ class Compiled final : public Executable {
   mutable std::atomic<std::uint64_t> sizes_seen_{0};
   double compile_ms_ = 0;
 };
-
-cpu::Target target_of(const Options& options) {
-  if (options.target.empty()) return cpu::host_target();
-  for (const char* known : {"host", "avx512", "avx2", "baseline"})
-    if (options.target == known) {
-      cpu::Target target = cpu::target_named(options.target);
-      if (!cpu::runs_here(target)) throw Error(Code::unsupported, fmt::format("error: this processor cannot run code for '{}'", options.target));
-      return target;
-    }
-  throw Error(Code::invalid_argument, fmt::format("error: no target '{}'; there are host, avx512, avx2 and baseline", options.target));
-}
 
 /// The layouts of the slots, by the tensor ids of the program that `binding` is of.
 std::vector<cpu::TensorLayout> layouts_of(const Binding& binding, const CompileRequest& request) {
@@ -136,13 +125,16 @@ bool Compiled::may_share(std::size_t written, std::size_t read, std::string* why
 }
 
 void Compiled::report(const cpu::Status& status) const {
-  const auto& tensors = module_.program.tensors;
-  std::string text = fmt::format("error: subscript {} of axis {} of '{}' is out of range 0:{}", status.value, status.axis,
-                                 tensors[status.tensor].name, status.extent);
-  if (status.source != cpu::kNoSource)
-    text += fmt::format("\n  note: it was read from '{}' at [{}]", tensors[status.source].name,
-                        fmt::join(status.position, status.position + std::min<std::int32_t>(status.rank, 8), ", "));
-  throw Error(Code::data, std::move(text));
+  compiler::Violation v;
+  v.tensor = status.tensor;
+  v.axis = status.axis;
+  v.value = status.value;
+  v.extent = status.extent;
+  if (status.source != cpu::kNoSource) {
+    v.source = status.source;
+    v.position.assign(status.position, status.position + std::min<std::int32_t>(status.rank, 8));
+  }
+  throw Error(Code::data, "error: " + compiler::describe(module_.program, v));
 }
 
 void Compiled::run(const Launch& launch) const {

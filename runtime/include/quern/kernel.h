@@ -35,7 +35,7 @@ struct Setting {
 struct QUERN_API Options {
   Device device = Device::automatic;   // automatic: the CPU when this build has it, else the interpreter
   int threads = 0;                     // 0: all that the process may use
-  std::string target;                  // "" = this processor; "x86-64-v3", "znver4", ...
+  std::string target;                  // "" or "host" = this processor; "avx512", "avx2", "baseline"
   Executor executor;                   // instead of the library's own threads
   std::vector<Setting> settings;       // compile-time names; those not set are read off the arguments
   std::vector<std::string> disabled;   // passes switched off

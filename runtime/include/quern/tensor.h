@@ -63,7 +63,7 @@ class Sizes {
   const std::int64_t* end() const noexcept { return values_ + size_; }
   std::int64_t operator[](int axis) const noexcept { return values_[axis]; }
   std::int64_t& operator[](int axis) noexcept { return values_[axis]; }
-  void push_back(std::int64_t value);
+  QUERN_API void push_back(std::int64_t value);
   friend bool operator==(const Sizes& a, const Sizes& b) noexcept {
     if (a.size_ != b.size_) return false;
     for (int i = 0; i < a.size_; ++i)
