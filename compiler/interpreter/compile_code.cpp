@@ -3,6 +3,8 @@
 // not depend on an inner loop is computed once outside it, without any transformation of the program.
 #include "compiler/interpreter/code.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <bit>
 #include <functional>
@@ -456,7 +458,7 @@ void Compiler::equation(std::size_t k) {
       TargetAxis axis;
       Affine a;
       if (!affine(s, 1, a)) {
-        code_.error = "the subscripts of '" + p_.tensors[eq.targets[0]].name + "' are not affine";
+        code_.error = fmt::format("the subscripts of '{}' are not affine", p_.tensors[eq.targets[0]].name);
         return;
       }
       axis.base = a.base;
@@ -482,8 +484,8 @@ Code Compiler::run() {
     std::int64_t count = 1;
     for (Expr e : t.shape) {
       const std::int64_t extent = size(e);
-      if (extent < 0) code_.error = "'" + t.name + "' has a negative extent, " + std::to_string(extent);
-      if (__builtin_mul_overflow(count, extent, &count) || count > (std::int64_t{1} << 60)) code_.error = "'" + t.name + "' has more elements than can be counted";
+      if (extent < 0) code_.error = fmt::format("'{}' has a negative extent, {}", t.name, extent);
+      if (__builtin_mul_overflow(count, extent, &count) || count > (std::int64_t{1} << 60)) code_.error = fmt::format("'{}' has more elements than can be counted", t.name);
       shape.push_back(extent);
     }
     code_.shapes.push_back(std::move(shape));

@@ -1,5 +1,7 @@
 // Named tensors on demand: an element of an equation's target is computed when first read and remembered. A scatter
 // first finds, once, which points land on which element. Also here: set-up, facts about data, and the run.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <new>
 
@@ -35,6 +37,12 @@ void Machine<R>::set_up() {
   buckets_.resize(code_.equations.size());
   views_.assign(p_.tensors.size(), nullptr);
   for (std::size_t k = 0; k < p_.parameters.size(); ++k) views_[p_.parameters[k]] = &arguments_.tensors[k];
+  narrowed_.resize(p_.tensors.size());
+  for (const EquationCode& eq : code_.equations) {
+    const TensorId t = eq.equation.targets[0];
+    const DType type = p_.tensors[t].type, from = p_.pool.type(eq.equation.body);
+    if (is_float(type) && is_float(from) && unit_roundoff(type) > unit_roundoff(from)) narrowed_[t] = from;
+  }
   for (const auto& shape : code_.shapes)
     if (shape.size() > 16) error_ = "tensors of more than 16 axes are not interpreted";
   // Tables share the memory evenly; those that need less leave the rest to the others.
@@ -61,7 +69,7 @@ void Machine<R>::set_up() {
     if (many) keys = std::uint64_t{1} << 62;
     tables.push_back({&rows_[f.row_id], keys, f.row_length});
     if (static_cast<double>(f.row_length) * sizeof(V) > static_cast<double>(options_.memory_limit))
-      error_ = "a row of " + std::to_string(f.row_length) + " values needs more than the memory limit of " + std::to_string(options_.memory_limit >> 20) + " MiB";
+      error_ = fmt::format("a row of {} values needs more than the memory limit of {} MiB", f.row_length, options_.memory_limit >> 20);
   }
   std::sort(tables.begin(), tables.end(), [](const Table& a, const Table& b) { return a.bytes() < b.bytes(); });
   std::size_t left = options_.memory_limit;
@@ -101,13 +109,10 @@ Value<R> Machine<R>::define(const EquationCode& eq, TensorId tensor, const std::
   // An element of a named tensor has the tensor's type.
   const DType type = p_.tensors[tensor].type, from = p_.pool.type(eq.equation.body);
   if (which == 1 || type == from) return out;
+  if (is_float(type) && is_float(from)) return out;  // rounded when it is read or judged
   Item item;
   item.type = type;
   item.from = from;
-  if (is_float(type) && is_float(from)) {
-    if (is_small_float(type) || (type == DType::f32 && from == DType::f64)) return rounded<R>(type, out, precision(from));
-    return out;
-  }
   if (is_float(type)) return float_of(item, out);
   if (is_float(from)) return integer_of(item, out);
   return out.e == 0 ? V::integer(wrapped_to(type, out.i)) : out;
@@ -154,7 +159,7 @@ bool Machine<R>::fill_buckets(std::size_t k) {
   for (const Axis& a : eq.indices) count *= a.end - a.begin;
   for (std::int64_t extent : shape) elements *= extent;
   if (static_cast<double>(count + elements) * 16 > static_cast<double>(options_.memory_limit)) {
-    error_ = "the scatter into '" + p_.tensors[eq.equation.targets[0]].name + "' has " + std::to_string(count) + " points, more than fit the memory limit";
+    error_ = fmt::format("the scatter into '{}' has {} points, more than fit the memory limit", p_.tensors[eq.equation.targets[0]].name, count);
     bucket.unknown = true;
     return false;
   }
@@ -279,8 +284,8 @@ Results Machine<R>::run() {
     if (k < options_.samples.size() && options_.samples[k]) count = static_cast<std::int64_t>(options_.samples[k]->size());
     counts.push_back(count);
     if (static_cast<double>(count) * 16 > static_cast<double>(options_.memory_limit)) {
-      results.error = "output '" + p_.tensors[outputs[k]].name + "' has " + std::to_string(count) + " elements to evaluate; a memory limit of " +
-                      std::to_string(options_.memory_limit >> 20) + " MiB allows " + std::to_string(options_.memory_limit / 16) + ": ask for a sample";
+      results.error = fmt::format("output '{}' has {} elements to evaluate; a memory limit of {} MiB allows {}: ask for a sample", p_.tensors[outputs[k]].name, count,
+                                  options_.memory_limit >> 20, options_.memory_limit / 16);
       return results;
     }
   }

@@ -327,12 +327,13 @@ Value<R> Machine<R>::fetch(TensorId tensor, const std::int64_t* at) {
 }
 
 template <class R>
-Value<R> Machine<R>::element(TensorId tensor, DType, const std::int64_t* at) {
+Value<R> Machine<R>::element(TensorId tensor, DType type, const std::int64_t* at) {
   if (views_[tensor]) return fetch(tensor, at);
   std::int64_t position = 0;
   const std::vector<std::int64_t>& shape = code_.shapes[tensor];
   for (std::size_t k = 0; k < shape.size(); ++k) position = position * shape[k] + at[k];
-  return tensor_at(tensor, at, position);
+  const V v = tensor_at(tensor, at, position);
+  return narrowed_[tensor] ? rounded<R>(type, v, precision(*narrowed_[tensor])) : v;
 }
 
 template <class R>

@@ -72,6 +72,7 @@ class Machine {
   std::vector<Memo<R>> rows_;              // by row id
   std::vector<Memo<R>> tensors_;           // by TensorId
   std::vector<const TensorView*> views_;   // by TensorId, parameters
+  std::vector<std::optional<DType>> narrowed_;  // by TensorId: the wider type its equation computes in
   std::vector<std::vector<std::int64_t>> sets_;
   Precision single_ = precision_of(DType::f32), double_ = precision_of(DType::f64);
   double laxity_ = 1;                      // @fast widens every rounding
