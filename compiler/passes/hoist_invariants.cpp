@@ -153,68 +153,10 @@ struct Hoister {
     return p.negative ? pool.apply(Op::neg, {value}) : value;
   }
 
-  /// Divides by something that is itself a reduction, as every normalised weight does.
-  bool divides_by_data(const Product& p) {
-    return std::any_of(p.over.begin(), p.over.end(), [&](Expr e) { return !pool.is_constant(e) && !pool.free_indices(e).empty(); });
-  }
-
-  /// Terms of a product of sums, when each leaves with a divisor of its own: (a / l - b / k) * v.
-  bool terms_of(Expr e, const std::vector<IndexId>& axes, int sign, std::vector<std::pair<Expr, int>>& terms) {
-    const Node n = pool[e];
-    if (n.op == Op::add || n.op == Op::sub) {
-      return terms_of(n.args[0], axes, sign, terms) && terms_of(n.args[1], axes, n.op == Op::sub ? -sign : sign, terms);
-    }
-    if (n.op == Op::neg) return terms_of(n.args[0], axes, -sign, terms);
-    if (is_permitted(pool, n)) {
-      std::vector<std::pair<Expr, int>> below;
-      const Node cast = (n.flags & kAllowed) ? n : pool[n.args[0]];
-      if (!terms_of(cast.args[0], axes, sign, below) || below.size() < 2) {
-        terms.push_back({e, sign});
-        return true;
-      }
-      for (auto [t, s] : below) {
-        Expr back = pool.cast(t, cast.type, cast.flags);
-        if (!(n.flags & kAllowed)) back = pool.cast(back, n.type, n.flags);
-        terms.push_back({back, s});
-      }
-      return true;
-    }
-    if (n.op == Op::mul) {
-      for (int side = 0; side < 2; ++side) {
-        std::vector<std::pair<Expr, int>> below;
-        if (!terms_of(n.args[side], axes, sign, below) || below.size() < 2) continue;
-        for (auto [t, s] : below) terms.push_back({pool.mul(t, n.args[1 - side]), s});
-        return terms.size() <= 4;
-      }
-    }
-    terms.push_back({e, sign});
-    return true;
-  }
-
   /// The new body of an equation that is a sum, or none.
   Expr sum(const Equation& equation, const Node& root) {
     const Expr body = root.args[0], domain = root.args[1];
     const Product whole = split(body, root.axes);
-    std::vector<std::pair<Expr, int>> terms;
-    if (whole.inner && is_float(root.type) && terms_of(whole.inner, root.axes, 1, terms) && terms.size() >= 2 && terms.size() <= 4) {
-      std::vector<Product> parts;
-      bool each = true;
-      for (auto [t, s] : terms) {
-        parts.push_back(split(t, root.axes));
-        each = each && divides_by_data(parts.back());
-      }
-      if (each) {
-        Expr total;
-        for (std::size_t k = 0; k < parts.size(); ++k) {
-          const Expr part = finish(equation, root, parts[k], domain);
-          if (!total) total = terms[k].second > 0 ? part : pool.apply(Op::neg, {part});
-          else total = terms[k].second > 0 ? pool.add(total, part) : pool.sub(total, part);
-        }
-        Product outside = whole;
-        outside.inner = {};
-        return outside.moved() ? guarded(equation, root, apply(total, outside), outside, domain) : total;
-      }
-    }
     if (!whole.moved()) return {};
     return finish(equation, root, whole, domain);
   }

@@ -35,6 +35,11 @@ bool expand_composites(ir::Program& program);
 /// example: sum[n](where(n <= m, x[n], 0)) -> sum[n where n <= m](x[n])
 bool guards_to_domains(ir::Program& program);
 
+/// requires: the flat form.  A sum over a sum of weights, each with an invariant divisor of its own, becomes one sum per
+/// weight. Not under @precise: where a value is infinite the parts cancel to NaN.
+/// example: sum[n]((a[m,n] / l[m] - b[m,n] / k[m]) * v[n])  ->  sum[n](a[m,n] / l[m] * v[n]) - sum[n](b[m,n] / k[m] * v[n])
+bool distribute_sums(ir::Program& program);
+
 /// requires: the flat form.  Points at which an exponent is -inf by a condition on indices leave the domain of their sum; a
 /// row of nothing but -inf keeps its NaN.
 /// example: sum[n](exp(where(n <= m, s[m,n], -inf) - x[m]))

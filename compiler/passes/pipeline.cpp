@@ -20,6 +20,7 @@ std::span<const Pass> passes() {
       {"inline_pointwise", inline_pointwise, false, "puts weights and scores into the sums that use them, for hoisting to see"},
       {"recompute_gathers", recompute_gathers, false, "after inlining brought the picked elements to where they are used"},
       {"guards_to_domains", guards_to_domains, false, "after inlining brought the guards into the sums"},
+      {"distribute_sums", distribute_sums, false, "weights with divisors of their own need sums of their own"},
       {"hoist_invariants", hoist_invariants, false, "divisors leave sums: what is left streams"},
       {"skip_dead_exponents", skip_dead_exponents, false, "masks written as where(c, s, -inf) become domains too"},
       {"inline_pointwise", inline_pointwise, false, "hoisting left pointwise bodies where sums were"},
