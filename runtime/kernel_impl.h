@@ -50,7 +50,7 @@ inline constexpr int kPinnedVariants = 64;  // per checked program; further ones
 namespace quern {
 inline namespace v0 {
 
-struct Kernel::Impl {
+struct __attribute__((visibility("hidden"))) Kernel::Impl {
   Impl(std::string text, std::string file, std::string_view name, Options options, std::source_location where);
   ~Impl();
 

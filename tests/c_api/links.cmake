@@ -1,0 +1,1 @@
+set(links quern)  # the shared library, as a user has it
