@@ -127,9 +127,9 @@ TEST_CASE("errors say what was found") {
   CHECK(error_of(file_of("{'descr': '<f8', 'fortran_order': False, 'shape': (0, 4294967296, 4294967296)}", "")) ==
         "the shape [0, 4294967296, 4294967296] of 8-byte elements is more than 2^63 bytes");
   CHECK(error_of(file_of("{'descr': '<f8', 'fortran_order': False, 'shape': (9223372036854775808,)}", "")) ==
-        "damaged .npy header: an extent of 2^63 or more (at byte 68 of the dictionary)");
+        "damaged .npy header: an extent of 2^63 or more (at byte 69 of the dictionary)");
   CHECK(error_of(file_of("{'descr': '<f8', 'descr': '<f8', 'shape': (0,)}", "")) ==
-        "damaged .npy header: the key 'descr' stands there twice (at byte 24 of the dictionary)");
+        "damaged .npy header: the key 'descr' stands there twice (at byte 25 of the dictionary)");
   CHECK(error_of(file_of("{'descr': '<f8', 'shape': (0,)}", "")) ==
         "damaged .npy header: the key 'fortran_order' is missing (at byte 31 of the dictionary)");
   CHECK(error_of(file_of("{'descr': '|b1', 'fortran_order': False, 'shape': (2,)}", "\1\2")) ==
