@@ -31,6 +31,10 @@ struct LoadedKernel {
   ir::Program program;
 };
 
+/// Checks every kernel of a parsed file; `settings` apply to the kernels that have such a name.
+void check_all_kernels(const dsl::ast::File& file, const dsl::Source& source, const std::vector<std::string>& settings,
+                       dsl::Diagnostics& diagnostics);
+
 LoadedKernel load_kernel(const Session& session, const KernelOptions& options);
 
 }  // namespace quern::command
