@@ -49,7 +49,7 @@ Signature signature_of(const dsl::ast::Kernel& kernel) {
 }
 
 Fixed fixed_of(const Setting& setting, dsl::ast::CompileTimeKind kind) {
-  Fixed fixed{setting.name, kind == dsl::ast::CompileTimeKind::type, 0};
+  Fixed fixed{setting.name, kind == dsl::ast::CompileTimeKind::type, false, 0};
   switch (kind) {
     case dsl::ast::CompileTimeKind::type: {
       const auto type = dtype_from_name(setting.value);
@@ -151,7 +151,8 @@ Request read_request(const dsl::ast::Kernel& kernel, const std::vector<std::stri
       }
       usage(fmt::format("kernel '{}' has no '{}'{}", kernel.name.text, setting.name, nearest_name(setting.name, signature)));
     }
-    const Fixed fixed = fixed_of(setting, found->second);
+    Fixed fixed = fixed_of(setting, found->second);
+    for (const dsl::ast::CompileTime& ct : kernel.compile_time) fixed.compile_time |= ct.name.text == setting.name;
     for (const Fixed& other : request.fixed) {
       if (other.name == fixed.name) usage(fmt::format("'{}' is given twice", fixed.name));
     }
@@ -174,8 +175,7 @@ Request read_request(const dsl::ast::Kernel& kernel, const std::vector<std::stri
       const auto* file = std::get_if<FileSpec>(&spec);
       if (file != nullptr && signature.parameters.at(name) == ct.name.text && !type) type = npy::read(file->path).type;
     }
-    if (!type) usage(fmt::format("the element type '{}' is open: --set {}=f32", ct.name.text, ct.name.text));
-    request.fixed.push_back({ct.name.text, true, static_cast<std::int64_t>(*type)});
+    request.fixed.push_back({ct.name.text, true, true, static_cast<std::int64_t>(type.value_or(DType::f32))});
   }
   return request;
 }

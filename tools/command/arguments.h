@@ -17,7 +17,8 @@ namespace quern::command {
 struct Fixed {
   std::string name;
   bool is_type = false;
-  std::int64_t value = 0;  // of a type: the DType
+  bool compile_time = false;  // stands in the kernel's <...>
+  std::int64_t value = 0;     // of a type: the DType
 };
 
 /// The command line, sorted by what the kernel's signature says a name is.
@@ -27,7 +28,7 @@ struct Request {
 };
 
 /// `assignments` are NAME=SPEC, `settings` NAME=VALUE. Names that stand nowhere in the signature are an error with the
-/// nearest one. An element type that is not set is taken from a .npy file given for a parameter that has it.
+/// nearest one. An element type that is not set is that of a .npy file given for such a parameter, or f32.
 Request read_request(const dsl::ast::Kernel& kernel, const std::vector<std::string>& assignments,
                      const std::vector<std::string>& settings);
 

@@ -125,7 +125,7 @@ void add_bench(CLI::App& app, Session& session) {
   sub->add_option("--threads", options->threads, "threads to use (default 1; 0: all)")->check(CLI::Range(0, 4096));
   sub->add_option("--seconds", options->seconds, "time to spend on calls (default 1)")->check(CLI::Range(0.001, 3600.0));
   sub->add_option("--seed", options->seed, "seed of random data (default 0)");
-  sub->add_option("--off", options->off, "switch an optimising pass off")->allow_extra_args(false);
+  sub->add_option("--off", options->off, "switch an optimising pass off")->allow_extra_args(false)->type_name("PASS");
   sub->add_flag("--json", session.json, "Google Benchmark's JSON on stdout");
   sub->callback([&session, options] { session.action = [&session, options] { return run(session, *options); }; });
 }

@@ -59,7 +59,7 @@ void add_check(CLI::App& app, Session& session) {
       "  quern check - < attention.quern\n"
       "  quern check --set T=bf16 attention.quern    element types that are open are otherwise tried at f32");
   sub->add_option("FILE", options->files, "program files; - is stdin")->required();
-  sub->add_option("--set", options->settings, "NAME=VALUE: a compile-time value or element type")->allow_extra_args(false);
+  sub->add_option("--set", options->settings, "a compile-time value or element type")->allow_extra_args(false)->type_name("NAME=VALUE");
   sub->add_flag("--json", session.json, "a list of files and their diagnostics on stdout");
   sub->callback([&session, options] { session.action = [&session, options] { return run(session, *options); }; });
 }

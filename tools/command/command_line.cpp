@@ -33,6 +33,9 @@ class ExamplesFirst : public CLI::Formatter {
     return "Examples:\n  " + app->get_footer() + "\n\n" + rest;
   }
   std::string make_footer(const CLI::App*) const override { return ""; }
+  std::string make_usage(const CLI::App* app, std::string name) const override {
+    return CLI::Formatter::make_usage(app, app->get_parent() == nullptr ? name : "quern " + name);
+  }
 };
 
 std::string suggestion(std::string_view word, const std::vector<std::string>& known) {
@@ -56,7 +59,7 @@ std::vector<std::string> options_of(CLI::App& app) {
 }
 
 /// What is wrong with the command line, in one line.
-std::string usage_error(CLI::App& app, const CLI::ParseError& error) {
+std::string usage_error(CLI::App& app, const std::vector<std::string>& words, const CLI::ParseError& error) {
   CLI::App* sub = app.get_subcommands().empty() ? nullptr : app.get_subcommands().front();
   if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
     const std::vector<std::string> extras = app.remaining(true);
@@ -72,6 +75,9 @@ std::string usage_error(CLI::App& app, const CLI::ParseError& error) {
     return fmt::format("unexpected '{}'", word);
   }
   if (sub == nullptr && dynamic_cast<const CLI::RequiredError*>(&error) != nullptr) {
+    for (const std::string& word : words) {
+      if (!word.empty() && word.front() != '-') return fmt::format("unknown subcommand '{}'{}", word, suggestion(word, subcommands_of(app)));
+    }
     return fmt::format("a subcommand is needed: {}", fmt::join(subcommands_of(app), ", "));
   }
   return error.what();
@@ -137,7 +143,7 @@ int run_command(int argc, const char* const* argv) {
     session.terminal.data(chosen.empty() ? app.help() : chosen.front()->help());
     return 0;
   } catch (const CLI::ParseError& error) {
-    session.terminal.error(usage_error(app, error));
+    session.terminal.error(usage_error(app, {argv + 1, argv + argc}, error));
     const std::vector<CLI::App*> chosen = app.get_subcommands();
     session.terminal.message(fmt::format("Run `quern{} --help`.\n", chosen.empty() ? "" : " " + chosen.front()->get_name()));
     return static_cast<int>(ExitCode::usage);

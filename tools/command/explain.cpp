@@ -124,7 +124,7 @@ void add_explain(CLI::App& app, Session& session) {
       "  quern explain attention.quern attention --set M=512 --set N=512 --set D=64   with arithmetic, bytes and bounds\n"
       "  quern explain scores.quern alibi --off merge_equal --json");
   options->kernel.add_to(*sub, false);
-  sub->add_option("--off", options->off, "switch an optimising pass off")->allow_extra_args(false);
+  sub->add_option("--off", options->off, "switch an optimising pass off")->allow_extra_args(false)->type_name("PASS");
   sub->add_flag("--json", session.json, "one JSON value on stdout");
   sub->callback([&session, options] { session.action = [&session, options] { return run(session, *options); }; });
 }

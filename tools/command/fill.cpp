@@ -25,7 +25,7 @@ class Generator {
   }
   double unit() { return static_cast<double>(next() >> 11) * 0x1p-53; }
   double normal() {
-    if (spare_) return *std::exchange(spare_, std::nullopt);
+    if (std::exchange(has_spare_, false)) return spare_;
     double x, y, square;
     do {
       x = 2 * unit() - 1;
@@ -34,6 +34,7 @@ class Generator {
     } while (square >= 1 || square == 0);
     const double scale = std::sqrt(-2 * std::log(square) / square);
     spare_ = y * scale;
+    has_spare_ = true;
     return x * scale;
   }
   /// In [begin, end); the bias of the multiplication is below 2^-32 for every range used here.
@@ -45,7 +46,8 @@ class Generator {
 
  private:
   std::uint64_t state_;
-  std::optional<double> spare_;
+  double spare_ = 0;
+  bool has_spare_ = false;
 };
 
 /// Sorts along the last axis.

@@ -58,7 +58,7 @@ ExitCode run(const Session& session, const InspectOptions& options) {
     throw Failure(ExitCode::unavailable, fmt::format("--emit={}: this build has no LLVM", options.emit));
   }
 #endif
-  const LoadedKernel loaded = load_kernel(session, options.kernel);
+  const LoadedKernel loaded = load_kernel(session, options.kernel, true);
   // With --print-after the stages of the way are the output; otherwise the one that --emit names.
   std::string trace;
   const auto stage = [&]() -> std::string {
@@ -88,13 +88,7 @@ ExitCode run(const Session& session, const InspectOptions& options) {
       if (changed || options.print_after != "all") trace += ir::print_program(program);
       trace += '\n';
     };
-    ir::Program program = loaded.program;
-    for (const Fixed& fixed : loaded.request.fixed) {
-      for (ir::Symbol& symbol : program.symbols) {
-        if (symbol.name == fixed.name && !fixed.is_type) symbol.value = fixed.value;
-      }
-    }
-    const tile::Module module = compiler::compile(std::move(program), compile_options);
+    const tile::Module module = compiler::compile(loaded.program, compile_options);
     if (!options.print_after.empty()) return trace;
     if (options.emit == "tile") return tile::print_module(module);
 #ifdef QUERN_LLVM
@@ -125,7 +119,7 @@ void add_inspect(CLI::App& app, Session& session) {
   sub->add_option("--emit", options->emit, "ast, index (default), tile, llvm or asm")
       ->check(CLI::IsMember({"ast", "index", "tile", "llvm", "asm"}));
   sub->add_option("--print-after", options->print_after, "show the program after this pass, or after all");
-  sub->add_option("--off", options->off, "switch an optimising pass off")->allow_extra_args(false);
+  sub->add_option("--off", options->off, "switch an optimising pass off")->allow_extra_args(false)->type_name("PASS");
   sub->add_option("--target", options->target, "avx512, avx2, baseline or host (default)")
       ->check(CLI::IsMember({"avx512", "avx2", "baseline", "host"}));
   sub->callback([&session, options] { session.action = [&session, options] { return run(session, *options); }; });

@@ -35,6 +35,7 @@ struct LoadedKernel {
 void check_all_kernels(const dsl::ast::File& file, const dsl::Source& source, const std::vector<std::string>& settings,
                        dsl::Diagnostics& diagnostics);
 
-LoadedKernel load_kernel(const Session& session, const KernelOptions& options);
+/// `fix_all`: sizes that --set gives are fixed in the program even where they are run-time sizes.
+LoadedKernel load_kernel(const Session& session, const KernelOptions& options, bool fix_all = false);
 
 }  // namespace quern::command

@@ -105,11 +105,11 @@ void add_run(CLI::App& app, Session& session) {
   options->kernel.add_to(*sub, true);
   sub->add_option("--on", options->device, "interpreter or cpu (default: cpu where this build has it)")
       ->check(CLI::IsMember({"interpreter", "cpu"}));
-  sub->add_option("--out", options->out, "NAME=FILE.npy: write this output")->allow_extra_args(false);
+  sub->add_option("--out", options->out, "write this output")->allow_extra_args(false)->type_name("NAME=FILE.npy");
   sub->add_flag("--verify", options->verify, "compare with the interpreter in f64; exit status 3 if outside the error bound");
   sub->add_option("--seed", options->seed, "seed of random data (default 0)");
   sub->add_option("--threads", options->threads, "threads to use (default: all)")->check(CLI::Range(0, 4096));
-  sub->add_option("--off", options->off, "switch an optimising pass off")->allow_extra_args(false);
+  sub->add_option("--off", options->off, "switch an optimising pass off")->allow_extra_args(false)->type_name("PASS");
   sub->add_flag("--json", session.json, "one JSON value on stdout");
   sub->callback([&session, options] { session.action = [&session, options] { return run(session, *options); }; });
 }
