@@ -228,6 +228,16 @@ std::optional<Polynomial> floor_quotient(const Polynomial& p, const Polynomial& 
   return quotient + constant_polynomial(left >= 0 ? 0 : left);
 }
 
+/// Subtracting the fact f from p takes something away: they share a term of one sign.
+bool helps(const Polynomial& f, const Polynomial& p) {
+  for (const auto& [m, k] : f.terms) {
+    if (m.empty()) continue;
+    auto it = p.terms.find(m);
+    if (it != p.terms.end() && (it->second > 0) == (k > 0)) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 bool Ranges::prove(Polynomial p, const std::vector<Polynomial>& facts, int depth, int& budget) const {
@@ -253,6 +263,7 @@ bool Ranges::prove(Polynomial p, const std::vector<Polynomial>& facts, int depth
   };
   auto by_facts = [&] {
     for (const Polynomial& f : facts) {
+      if (!helps(f, p)) continue;
       const Polynomial left = p - f;
       if (left.terms.size() <= p.terms.size() + 1 && prove(left, facts, depth + 1, budget)) return true;
     }
@@ -337,7 +348,7 @@ bool Ranges::nonnegative(const Polynomial& p, std::span<const Expr> given) const
     const Index& index = program_.indices[i];
     facts.push_back(polynomial(pool, index.end) - polynomial(pool, index.begin) - constant_polynomial(1));
   }
-  int budget = 600;
+  int budget = 300;
   return prove(p, facts, 0, budget);
 }
 

@@ -91,23 +91,32 @@ struct Simplifier {
 
 }  // namespace
 
-Expr simplified(Program& program, const Ranges& ranges, Expr e) {
-  Simplifier simplifier{program, ranges, program.pool, {}};
-  // A rule may build nodes whose operands can be simplified again.
+namespace {
+
+/// A rule may build nodes whose operands can be simplified again.
+Expr settled(Simplifier& simplifier, Expr e) {
   for (int round = 0; round < 4; ++round) {
-    const Expr next = simplifier.visit(e, program.pool.boolean(true));
+    const Expr next = simplifier.visit(e, simplifier.pool.boolean(true));
     if (next == e) break;
     e = next;
   }
   return e;
 }
 
+}  // namespace
+
+Expr simplified(Program& program, const Ranges& ranges, Expr e) {
+  Simplifier simplifier{program, ranges, program.pool, {}};
+  return settled(simplifier, e);
+}
+
 bool simplify(Program& program) {
   bool changed = false;
   const Ranges ranges(program);
+  Simplifier simplifier{program, ranges, program.pool, {}};
   auto apply = [&](Expr& e) {
     if (!e) return;
-    const Expr next = simplified(program, ranges, e);
+    const Expr next = settled(simplifier, e);
     changed |= next != e;
     e = next;
   };
