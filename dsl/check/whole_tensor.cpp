@@ -128,10 +128,12 @@ Whole WholeTensors::of_tensor(const Meaning& meaning, const std::string& name, S
 bool WholeTensors::same_size(const WholeAxis& a, const WholeAxis& b, const Whole& left, const Whole& right, std::size_t from_end, Span at) {
   if (el_.sizes.equal(a.extent, b.extent)) return true;
   const auto axis_text = [&](const Whole& x) { return x.rank() - 1 - from_end; };
+  const bool numbers = pool_.is_integer_constant(a.extent) && pool_.is_integer_constant(b.extent);
+  const std::string equal = fmt::format(", or write 'require {} == {}' if they are equal", el_.sizes.text(a.extent), el_.sizes.text(b.extent));
   el_.diagnostics.report<Code::broadcast_clash>(at, el_.sizes.text(a.extent), el_.sizes.text(b.extent))
       .label(fmt::format("shapes {} and {}", shape_text(left.axes), shape_text(right.axes)))
       .note(fmt::format("axis {} of the left value and axis {} of the right one meet; only None and a literal 1 stretch", axis_text(left), axis_text(right)))
-      .fix(fmt::format("place axes with None, as in x[:, None], or write 'require {} == {}' if they are equal", el_.sizes.text(a.extent), el_.sizes.text(b.extent)));
+      .fix("place axes with None, as in x[:, None]" + (numbers ? std::string() : equal));
   return false;
 }
 

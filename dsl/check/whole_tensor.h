@@ -96,6 +96,7 @@ class WholeTensors {
   static const Function* function(std::string_view name);
   friend bool is_whole_tensor_function(std::string_view name);
   Whole call(const ast::Call& c, Span at);
+  void report_unknown_function(const ast::Name& name);
   Whole inlined(const ast::Let& let, const ast::Call& c, Span at);
   Whole policy_call(Policy policy, const ast::Call& c, Span at);
   Arguments arguments(const ast::Call& c, std::string_view signature, Span at);
@@ -106,6 +107,8 @@ class WholeTensors {
   Whole reduction(ir::Reducer reducer, const Arguments& a, Span at);
   Whole mapped(ir::AxisMap map, const Arguments& a, Span at);
   std::vector<const ast::Expr*> elements(const ast::Expr& e) const;
+  /// The elements of a list that a function takes; reports anything else.
+  std::vector<const ast::Expr*> listed(const Arguments& a);
   std::optional<std::vector<ir::Expr>> shape_argument(const ast::Expr& e);
   Whole filled(std::vector<ir::Expr> shape, Typed value, const ast::Expr* type, Span at);
   std::optional<DType> type_argument(const ast::Expr& e);

@@ -58,9 +58,16 @@ Whole WholeTensors::stacked(std::vector<Whole> parts, std::size_t at_axis, Span 
   return result;
 }
 
+std::vector<const ast::Expr*> WholeTensors::listed(const Arguments& a) {
+  const ast::Expr& written = *a.values[0];
+  if (std::holds_alternative<ast::List>(written.node)) return elements(written);
+  el_.diagnostics.report<Code::list_needed>(written.span, a.callee).fix(fmt::format("write {}([x, y], axis=0)", a.callee));
+  return {};
+}
+
 Whole WholeTensors::stack(const Arguments& a, Span at) {
   std::vector<Whole> parts;
-  for (const ast::Expr* element : elements(*a.values[0])) parts.push_back(expression(*element));
+  for (const ast::Expr* element : listed(a)) parts.push_back(expression(*element));
   if (parts.empty() || !parts.front()) return none(at);
   std::optional<std::size_t> along = 0;
   if (a.values[1] != nullptr) along = axis_of(*a.values[1], parts.front().rank() + 1, a.callee);
@@ -69,7 +76,7 @@ Whole WholeTensors::stack(const Arguments& a, Span at) {
 
 Whole WholeTensors::concat(const Arguments& a, Span at) {
   std::vector<Whole> parts;
-  for (const ast::Expr* element : elements(*a.values[0])) {
+  for (const ast::Expr* element : listed(a)) {
     parts.push_back(expression(*element));
     const Whole& x = parts.back();
     if (!x || !needs_rank(x, 1, fmt::format("a part of '{}'", a.callee), element->span)) return none(at);

@@ -193,25 +193,19 @@ Whole WholeTensors::call(const ast::Call& c, Span at) {
     return reduces ? reduction(form->reducer, a, at) : mapped(form->map, a, at);
   }
 
-  std::vector<Whole> values;
-  for (const ast::Argument& a : c.arguments) {
-    if (a.keyword) {
-      el_.diagnostics.report<Code::unexpected_keyword>(a.keyword->span, callee, a.keyword->text).fix("write the arguments in order");
-      return none(at);
-    }
-  }
   const std::optional<Op> found = meaning == "pow" ? Op::pow : ir::operator_from_name(meaning);
   const Op op = found.value_or(Op::neg);
   const bool callable = op == Op::pow || (op != Op::neg && ir::info(op).infix.empty());
   const bool clip = callee == "clip" || callee == "clamp";
   if (!callable && !clip) {
-    // Index form knows what else there is, and what to suggest.
-    ast::Expr use;
-    use.span = at;
-    ast::Call copy;
-    copy.callee = c.callee;
-    use.node = std::move(copy);
-    return scalar(el_.expression(use));
+    report_unknown_function(c.callee);
+    return none(at);
+  }
+  std::vector<Whole> values;
+  for (const ast::Argument& a : c.arguments) {
+    if (!a.keyword) continue;
+    el_.diagnostics.report<Code::unexpected_keyword>(a.keyword->span, callee, a.keyword->text).fix("write the arguments in order");
+    return none(at);
   }
   for (const ast::Argument& a : c.arguments) values.push_back(expression(*a.value));
   const bool folds = op == Op::max || op == Op::min;
@@ -234,6 +228,23 @@ Whole WholeTensors::call(const ast::Call& c, Span at) {
     result = elementwise(op, std::move(both), at);
   }
   return result;
+}
+
+void WholeTensors::report_unknown_function(const ast::Name& name) {
+  std::vector<std::string_view> known{"clip", "clamp", "wrap", "pad"};
+  for (const Function& f : kFunctions) known.push_back(f.name);
+  for (const Spelling& s : kSpellings) known.push_back(s.name);
+  for (std::string_view word : form_words()) known.push_back(word);
+#define QUERN_OP(op, arity, rule, spelling) \
+  if (std::string_view(spelling).empty() && Op::op != Op::neg) known.push_back(ir::name(Op::op));
+#include "dsl/ir/operators.def"
+  for (const std::string& own : el_.name_order) {
+    if (const Entry* entry = el_.find(own); entry != nullptr && std::holds_alternative<FunctionName>(entry->meaning)) known.push_back(own);
+  }
+  const std::string_view near = nearest(name.text, known);
+  auto& d = el_.diagnostics.report<Code::unknown_function>(name.span, name.text);
+  if (near.empty()) d.label("nothing here has this name");
+  else d.fix(fmt::format("did you mean '{}'?", near));
 }
 
 Whole WholeTensors::inlined(const ast::Let& let, const ast::Call& c, Span at) {
@@ -286,7 +297,7 @@ Whole WholeTensors::policy_call(Policy policy, const ast::Call& c, Span at) {
     const Whole value = expression(*a.values[1]);
     if (!value) return none(at);
     if (value.rank() != 0) {
-      el_.diagnostics.report<Code::rank_needed>(a.values[1]->span, "the value of 'pad'", "a single value", value.rank());
+      el_.diagnostics.report<Code::rank_needed>(a.values[1]->span, "the value of 'pad'", "rank 0", value.rank());
       return none(at);
     }
     fill = value.value;
@@ -296,7 +307,7 @@ Whole WholeTensors::policy_call(Policy policy, const ast::Call& c, Span at) {
 
 bool WholeTensors::needs_rank(const Whole& x, std::size_t least, std::string_view what, Span at) {
   if (x.rank() >= least) return true;
-  el_.diagnostics.report<Code::rank_needed>(at, what, fmt::format("at least {} {}", least, least == 1 ? "axis" : "axes"), x.rank())
+  el_.diagnostics.report<Code::rank_needed>(at, what, fmt::format("rank {} or more", least), x.rank())
       .label(fmt::format("shape {}", shape_text(x.axes)));
   return false;
 }

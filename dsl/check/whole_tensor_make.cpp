@@ -65,7 +65,7 @@ Whole WholeTensors::full(const Arguments& a, Span at) {
   const Whole value = expression(*a.values[1]);
   if (!shape || !value) return none(at);
   if (value.rank() != 0) {
-    el_.diagnostics.report<Code::rank_needed>(a.values[1]->span, "the value of 'full'", "a single value", value.rank());
+    el_.diagnostics.report<Code::rank_needed>(a.values[1]->span, "the value of 'full'", "rank 0", value.rank());
     return none(at);
   }
   return filled(*shape, value.value, a.values[2], at);
@@ -99,7 +99,7 @@ Whole WholeTensors::outer(const Arguments& a, Span at) {
   if (!x || !y) return none(at);
   for (const auto& [value, written] : {std::pair{&x, a.values[0]}, std::pair{&y, a.values[1]}}) {
     if (value->rank() == 1) continue;
-    el_.diagnostics.report<Code::rank_needed>(written->span, "an operand of 'outer'", "one axis", value->rank()).label(fmt::format("shape {}", shape_text(value->axes)));
+    el_.diagnostics.report<Code::rank_needed>(written->span, "an operand of 'outer'", "rank 1", value->rank()).label(fmt::format("shape {}", shape_text(value->axes)));
     return none(at);
   }
   x.axes.push_back(y.axes[0]);

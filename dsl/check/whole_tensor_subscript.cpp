@@ -10,7 +10,16 @@ namespace quern::dsl {
 using ir::Expr;
 using ir::Op;
 
-void WholeTensors::require_at_most(Expr low, Expr high, Span at) { el_.require(pool_.apply(Op::le, {low, high}), at); }
+void WholeTensors::require_at_most(Expr low, Expr high, Span at) {
+  const auto room = el_.sizes.normal(pool_.sub(high, low), Reading::values).as_constant();
+  if (room && *room < 0) {
+    el_.diagnostics.report<Code::slice_outside>(at, el_.sizes.text(low), el_.sizes.text(high))
+        .label("reaches outside the axis")
+        .fix("slices and positions never clamp: stay between 0 and the size of the axis");
+    return;
+  }
+  el_.require(pool_.apply(Op::le, {low, high}), at);
+}
 
 Expr WholeTensors::from_end(const ast::Expr& e, Expr value, Expr extent) {
   std::int64_t constant = 0;
@@ -101,10 +110,12 @@ Whole WholeTensors::subscript(const ast::Subscript& s, Span at, Policy policy, T
       return none(at);
     }
   }
-  if (ellipses > 1 || taken > x.rank()) {
-    auto& d = el_.diagnostics.report<Code::too_many_subscripts>(at, taken, x.rank());
-    d.label(fmt::format("shape {}", shape_text(x.axes)));
-    if (ellipses > 1) d.note("'...' may stand once");
+  if (ellipses > 1) {
+    el_.diagnostics.report<Code::ellipsis_twice>(at).fix("write ':' for one of them");
+    return none(at);
+  }
+  if (taken > x.rank()) {
+    el_.diagnostics.report<Code::too_many_subscripts>(at, taken, x.rank()).label(fmt::format("shape {}", shape_text(x.axes)));
     return none(at);
   }
 
@@ -161,7 +172,7 @@ Whole WholeTensors::subscript(const ast::Subscript& s, Span at, Policy policy, T
     if (is_static(index) && policy == Policy::proof) {
       const Expr entry = from_end(written, value, own.extent);
       require_at_most(pool_.integer(0), entry, item.span);
-      el_.require(pool_.less(entry, own.extent), item.span);
+      require_at_most(entry, pool_.sub(own.extent, pool_.integer(1)), item.span);
       if (!own.stretches()) values[own.index] = entry;
       subscripts.push_back(entry);
     } else {

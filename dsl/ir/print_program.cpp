@@ -397,7 +397,11 @@ std::string Printer::statement(const Equation& eq) {
   for (TensorId t : eq.targets) text += (text.empty() ? "" : ", ") + target(eq, t, text.empty());
   constexpr std::string_view ops[] = {" = ", " += ", " max= ", " min= "};
   text += ops[static_cast<std::size_t>(eq.op)];
-  text += expr(eq.body);
+  const Node& whole = p_.pool[eq.body];
+  // A bare number would take the type that numbers have by themselves.
+  const bool bare = whole.op != Op::constant || whole.type == DType::i32 || whole.type == DType::f32 || whole.type == DType::boolean;
+  const bool declared = p_.tensors[eq.targets[0]].role != Role::temp;
+  text += bare || declared ? expr(eq.body) : fmt::format("{}({})", quern::name(whole.type), expr(eq.body));
   // A scatter's loop index can only get its range from a bare use; say it where there is none.
   if (eq.op != AssignOp::set) {
     std::vector<Expr> within = eq.subscripts;

@@ -31,7 +31,7 @@ std::vector<Case> golden() {
       messages = true;
     } else {
       REQUIRE_FALSE(cases.empty());
-      (messages ? cases.back().messages : cases.back().text) += line + "\n";
+      (messages ? cases.back().messages : cases.back().text).append(line).append("\n");
     }
   }
   return cases;
@@ -51,9 +51,9 @@ std::vector<std::string> beyond_limits() {
       open + std::string(kMaxNameLength + 1, 'a'),
       open + times("(", kMaxNesting + 1),
       open + times("-", kMaxNesting + 1),
-      open + times("x+", kMaxTreeDepth + 1) + "x",
-      open + "x[" + times("i,", kMaxRank) + "i]",
-      open + "f(" + times("i,", kMaxItems) + "i)",
+      fmt::format("{}{}x", open, times("x+", kMaxTreeDepth + 1)),
+      fmt::format("{}x[{}i]", open, times("i,", kMaxRank)),
+      fmt::format("{}f({}i)", open, times("i,", kMaxItems)),
   };
 }
 
@@ -78,9 +78,9 @@ TEST_CASE("limits have messages of their own") {
   CHECK(seen == std::set<Code>{Code::file_too_large, Code::too_many_tokens, Code::name_too_long, Code::nested_too_deeply,
                                Code::too_many_items});
   // At the limit is still accepted.
-  CHECK_FALSE(Read("let y = " + times("(", kMaxNesting - 1) + "x" + times(")", kMaxNesting - 1)).diagnostics.has_errors());
-  CHECK_FALSE(Read("let y = " + times("x+", kMaxTreeDepth - 2) + "x").diagnostics.has_errors());
-  CHECK_FALSE(Read("let y = x[" + times("i,", kMaxRank - 1) + "i]").diagnostics.has_errors());
+  CHECK_FALSE(Read(fmt::format("let y = {}x{}", times("(", kMaxNesting - 1), times(")", kMaxNesting - 1))).diagnostics.has_errors());
+  CHECK_FALSE(Read(fmt::format("let y = {}x", times("x+", kMaxTreeDepth - 2))).diagnostics.has_errors());
+  CHECK_FALSE(Read(fmt::format("let y = x[{}i]", times("i,", kMaxRank - 1))).diagnostics.has_errors());
 }
 
 TEST_CASE("every row of the reader has a case") {
@@ -99,7 +99,7 @@ TEST_CASE("every row of the reader has a case") {
 
 TEST_CASE("rendering") {
   // Long lines are shown in part, control bytes never; the host's place stands in front.
-  const std::string text = "let y = " + times("x * ", 60) + "$\x1b[31m * " + times("z * ", 60) + "w";
+  const std::string text = fmt::format("let y = {}$\x1b[31m * {}w", times("x * ", 60), times("z * ", 60));
   Source source("kernel", text, "main.cpp:12");
   Diagnostics diagnostics;
   parse(source, diagnostics);
