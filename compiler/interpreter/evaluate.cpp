@@ -54,13 +54,13 @@ Value<R> Machine<R>::eval(std::uint32_t id) {
       const V b = item.b ? eval(item.b) : a;
       const Precision& p = precision(item.type);
       // The commonest operators without a call.
-      if (item.op == Op::add || item.op == Op::sub) {
-        const R r = item.op == Op::add ? a.v + b.v : a.v - b.v;
-        if (tame(a, p) && tame(b, p)) {
-          const double e = a.e + b.e;
-          if (e == 0 && representable(r, p)) return V::real(r);
-          return V::real(r, (e + p.eps * (std::fabs(static_cast<double>(r)) + e) + p.tiny) * laxity_);
-        }
+      if ((item.op == Op::add || item.op == Op::sub || item.op == Op::mul) && tame(a, p) && tame(b, p)) {
+        const bool mul = item.op == Op::mul;
+        const R r = mul ? a.v * b.v : item.op == Op::add ? a.v + b.v : a.v - b.v;
+        const bool exact = a.e == 0 && b.e == 0;
+        if (exact && representable(r, p)) return V::real(r);
+        const double e = exact ? 0 : mul ? std::fabs(static_cast<double>(a.v)) * b.e + (std::fabs(static_cast<double>(b.v)) + b.e) * a.e : a.e + b.e;
+        if (std::isfinite(r)) return V::real(r, (e + p.eps * (std::fabs(static_cast<double>(r)) + e) + p.tiny) * laxity_);
       }
       V out = apply_float<R>(item.op, p, item.nonnegative, a, b, item.c ? eval(item.c) : a);
       if (laxity_ != 1) out.e *= laxity_;

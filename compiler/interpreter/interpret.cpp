@@ -66,14 +66,21 @@ double evaluate_real(const ir::Program& program, Expr e, const Arguments& argume
   return n.type == DType::f64 ? r : rounded_to(DType::f32, r);
 }
 
-/// f64 anywhere: the reference needs more digits than that.
+/// f64 anywhere in what is computed: the reference needs more digits than that.
 bool needs_long(const ir::Program& program) {
   for (const ir::Tensor& t : program.tensors)
     if (t.type == DType::f64) return true;
-  for (const ir::Scalar& s : program.scalars)
-    if (s.type == DType::f64) return true;
-  for (std::uint32_t i = 1; i < program.pool.size(); ++i)
-    if (program.pool[Expr{i}].type == DType::f64) return true;
+  std::vector<bool> seen(program.pool.size(), false);
+  std::vector<Expr> open;
+  for (const ir::Equation& eq : program.equations) open.push_back(eq.body);
+  while (!open.empty()) {
+    const Expr e = open.back();
+    open.pop_back();
+    if (seen[e.id]) continue;
+    seen[e.id] = true;
+    if (program.pool.type(e) == DType::f64) return true;
+    for (Expr a : program.pool[e].args) open.push_back(a);
+  }
   return false;
 }
 
