@@ -209,13 +209,14 @@ TEST_CASE("speed of row operations", "[.][speed]") {
     nest.updates = {u};
     t.add(nest);
   });
-  for (int axis : {0, 1}) {
-    bench(axis ? "cumsum last axis 4096x1024" : "cumsum first axis 4096x1024", all, [&](Bench& t, TensorId X, TensorId Y, IndexId i, IndexId j) {
+  for (auto [axis, unroll] : {std::pair{0, 4}, {0, 16}, {1, 1}, {1, 2}, {1, 4}}) {
+    const std::string title = std::string(axis ? "cumsum last axis 4096x1024" : "cumsum first axis 4096x1024") + ", unroll " + std::to_string(unroll);
+    bench(title.c_str(), all, [&, axis = axis, unroll = unroll](Bench& t, TensorId X, TensorId Y, IndexId i, IndexId j) {
       Nest nest;
       Update u = reduce(Reducer::sum, Y, {t.ix(i), t.ix(j)}, {axis ? j : i}, t.read(X, {t.ix(i), t.ix(j)}));
       u.kind = UpdateKind::scan;
-      if (axis) nest.dims = {{i, t.n(0), t.n(rows), 4, false}, {j, t.n(0), t.n(columns), 1, true}};
-      else nest.dims = {{j, t.n(0), t.n(columns), 4, true}, {i, t.n(0), t.n(rows), 1, false}};
+      if (axis) nest.dims = {{i, t.n(0), t.n(rows), unroll, false}, {j, t.n(0), t.n(columns), 1, true}};
+      else nest.dims = {{j, t.n(0), t.n(columns), unroll, true}, {i, t.n(0), t.n(rows), 1, false}};
       nest.updates = {u};
       t.add(nest);
     });

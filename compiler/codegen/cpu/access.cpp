@@ -202,10 +202,85 @@ Evaluator::Address Evaluator::address(ir::TensorId tensor, const std::vector<Exp
   } else if (moves) {
     result.kind = !lane.value.value && lane.constant == 1 ? Address::Kind::unit : Address::Kind::strided;
     if (result.kind == Address::Kind::strided) {
+      result.step = lane.value.value ? Count{0, known_step(lane).value} : Count{lane.constant, nullptr};
+      result.pointer.scope = std::max(result.pointer.scope, known_step(lane).scope);
+      for (std::size_t d = 0; d < dims.size(); ++d) {
+        if (static_cast<int>(d) != lane_dim && dims[d].copies == lanes && steps[d].constant == 1 && !steps[d].value.value) {
+          result.along = static_cast<int>(d);
+        }
+      }
       result.offsets = operate(Op::mul, DType::i64, {{iota(f.b.getInt64Ty()), 0}, known_step(lane)});
     }
   }
   return result;
+}
+
+namespace {
+/// Square transposition by halves: step s swaps the blocks of s columns between rows i and i + s.
+std::vector<Value*> transposed(Builder& b, std::vector<Value*> rows) {
+  const int n = static_cast<int>(rows.size());
+  for (int s = n / 2; s >= 1; s /= 2) {
+    std::vector<int> upper, lower;
+    for (int c = 0; c < n; ++c) {
+      upper.push_back(c & s ? n + (c ^ s) : c);
+      lower.push_back(c & s ? n + c : c ^ s);
+    }
+    for (int i = 0; i < n; ++i) {
+      if (i & s) continue;
+      Value* x = rows[static_cast<std::size_t>(i)];
+      Value* y = rows[static_cast<std::size_t>(i + s)];
+      rows[static_cast<std::size_t>(i)] = b.CreateShuffleVector(x, y, upper);
+      rows[static_cast<std::size_t>(i + s)] = b.CreateShuffleVector(x, y, lower);
+    }
+  }
+  return rows;
+}
+}  // namespace
+
+Value* Evaluator::row_pointer(const Address& a, llvm::Type* element, int lane) {
+  Value* offset = f.b.CreateMul(f.materialize(a.step), f.b.getInt64(static_cast<std::uint64_t>(lane)));
+  return f.b.CreateGEP(element, a.pointer.value, offset);
+}
+
+std::vector<Value*> Evaluator::load_transposed(const Address& a, llvm::Type* element, llvm::Align align, const Known& tail, int scope) {
+  Builder& b = f.b;
+  at(scope);
+  auto* type = llvm::FixedVectorType::get(element, static_cast<unsigned>(lanes));
+  std::vector<Value*> rows;
+  for (int l = 0; l < lanes; ++l) {
+    Value* pointer = row_pointer(a, element, l);
+    // Rows past the tail read the first one again.
+    if (tail.value && l > 0) pointer = b.CreateSelect(b.CreateExtractElement(tail.value, b.getInt64(static_cast<std::uint64_t>(l))), pointer, a.pointer.value);
+    rows.push_back(b.CreateAlignedLoad(type, pointer, align));
+  }
+  return transposed(b, rows);
+}
+
+int Evaluator::transposing_dim(ir::TensorId tensor, const std::vector<Expr>& subscripts, const Point& p) {
+  return address(tensor, subscripts, p, 0, false).along;
+}
+
+void Evaluator::store_transposed(ir::TensorId tensor, const std::vector<Expr>& subscripts, const Point& p, const std::vector<Known>& values,
+                                 DType type) {
+  const ir::Tensor& info = f.program.tensors[tensor];
+  const Address a = address(tensor, subscripts, p, 0, false);
+  const Known tail = active(0, p, true);
+  Builder& b = f.b;
+  at(innermost());
+  llvm::Type* element = memory_type(b.getContext(), info.type);
+  const llvm::Align align(size_of(info.type));
+  std::vector<Value*> columns;
+  for (const Known& v : values) columns.push_back(broadcast(narrow_to_stored(b, f.target, v.value, type, info.type)));
+  const std::vector<Value*> rows = transposed(b, columns);
+  for (int l = 0; l < lanes; ++l) {
+    Value* pointer = row_pointer(a, element, l);
+    Value* row = rows[static_cast<std::size_t>(l)];
+    if (!tail.value || l == 0) {
+      b.CreateAlignedStore(row, pointer, align);
+    } else {
+      b.CreateMaskedStore(row, pointer, align, broadcast(b.CreateExtractElement(tail.value, b.getInt64(static_cast<std::uint64_t>(l)))));
+    }
+  }
 }
 
 Known Evaluator::load(Expr e, const Point& p, int g) {
@@ -229,6 +304,22 @@ Known Evaluator::load(Expr e, const Point& p, int g) {
   if (a.ok.value) mask = mask.value ? operate(Op::and_, DType::boolean, {mask, a.ok}) : a.ok;
   int scope = std::max({a.pointer.scope, a.offsets.scope, mask.value ? mask.scope : 0, scopes_.back().load_floor});
   if (changes) scope = innermost();
+  if (a.along >= 0 && g == 0 && !checked && !changes) {
+    // All copies at once.
+    Point first = p;
+    first[static_cast<std::size_t>(a.along)] = 0;
+    const Address origin = address(tensor, node.args, first, g, false);
+    const std::vector<Value*> columns = load_transposed(origin, element, align, mask, scope);
+    Known mine;
+    for (int c = 0; c < lanes; ++c) {
+      first[static_cast<std::size_t>(a.along)] = static_cast<std::uint8_t>(c);
+      at(scope);
+      const Known column{widen_stored(b, f.target, columns[static_cast<std::size_t>(c)], info.type), scope};
+      if (first == p) mine = column;
+      else remember(key(e.id, 0, dependence(e), first), column);
+    }
+    return mine;
+  }
   at(scope);
   Value* v = nullptr;
   if (!vector) {

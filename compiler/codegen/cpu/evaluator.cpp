@@ -312,7 +312,24 @@ bool Evaluator::pure_linear_in_lane(Expr e) {
   return lane && !lane->factor;
 }
 
-/// The scalar part: everything but the lane number.
+Known Evaluator::evaluate_i32(Expr e, const Point& p, int g) {
+  const DType type = f.pool.type(e);
+  if (type == DType::i64 && lanes > 1 && lane_dim >= 0 && depends_on_lane(e) && pure_linear_in_lane(e)) {
+    const Linear form = linear(e);
+    const Known base = linear_base(form, p, g);
+    const std::int64_t times = form.dims[static_cast<std::size_t>(lane_dim)]->times;
+    std::vector<llvm::Constant*> ramp;
+    for (int i = 0; i < lanes; ++i) ramp.push_back(llvm::ConstantInt::getSigned(f.b.getInt64Ty(), times * i));
+    at(base.scope);
+    llvm::Constant* steps = llvm::ConstantVector::get(ramp);
+    Value* narrow = f.b.CreateTrunc(steps, llvm::FixedVectorType::get(f.b.getInt32Ty(), static_cast<unsigned>(lanes)));
+    return {f.b.CreateAdd(broadcast(f.b.CreateTrunc(base.value, f.b.getInt32Ty())), narrow), base.scope};
+  }
+  const Known x = evaluate(e, p, g);
+  at(x.scope);
+  return {convert(f.b, f.target, x.value, type, DType::i32), x.scope};
+}
+
 Known Evaluator::linear_base(const Linear& form, const Point& p, int g) {
   Known sum{f.b.getInt64(static_cast<std::uint64_t>(form.constant)), 0};
   auto plus = [&](Known x, std::int64_t times) {

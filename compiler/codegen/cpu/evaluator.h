@@ -68,6 +68,10 @@ class Evaluator {
   void at(int scope);                  // sets the builder there
 
   Known evaluate(ir::Expr e, const Point& p, int guard = 0);
+  /// An i64 expression in the low 32 bits: what is linear in the lane number becomes a constant ramp and one broadcast.
+  Known evaluate_i32(ir::Expr e, const Point& p, int guard);
+  /// The scalar part of a linear form: everything but the lane number.
+  Known linear_base(const Linear& form, const Point& p, int guard);
   /// As a vector of the kernel's lanes when the nest has a lane dim, else scalar.
   llvm::Value* widened(const Known& k);
   /// Guard for what stands under `condition` (or its negation), inside `parent`.
@@ -80,6 +84,10 @@ class Evaluator {
   /// Stores `value` (of `type`) where `guard` and the tail mask allow; `combine`: into what is there (scatter).
   void store(ir::TensorId tensor, const std::vector<ir::Expr>& subscripts, const Point& p, Known value, DType type,
              int guard, bool checked, std::optional<ir::Reducer> combine);
+  /// Stores the copies of one dim, transposed in registers, when the target allows it; `point` is that of copy 0.
+  int transposing_dim(ir::TensorId tensor, const std::vector<ir::Expr>& subscripts, const Point& p);
+  void store_transposed(ir::TensorId tensor, const std::vector<ir::Expr>& subscripts, const Point& p, const std::vector<Known>& values,
+                        DType type);
   /// Whether lanes write apart: the target's address moves by a fixed step from lane to lane.
   bool lanes_write_apart(const std::vector<ir::Expr>& subscripts);
   bool depends_on_lane(ir::Expr e);
@@ -112,6 +120,7 @@ class Evaluator {
     Count step;               // strided: elements between lanes
     Known offsets;            // scattered: i64 elements per lane
     Known ok;                 // checked: in range, i1 scalar or vector
+    int along = -1;           // strided: a dim with as many copies as lanes and elements side by side, to transpose with
   };
 
   std::vector<Scope> scopes_;
@@ -134,8 +143,10 @@ class Evaluator {
   Known compute(ir::Expr e, const Point& p, int guard);
   Known compute_index(ir::IndexId id, const Point& p);
   Known compare_linear(ir::Expr e, const Point& p, int guard, bool* done);
-  Known linear_base(const Linear& form, const Point& p, int guard);
   Known load(ir::Expr e, const Point& p, int guard);
+  /// A tile of lanes x lanes elements, rows by lane, columns by the copies of `a.along` (a is the address of copy 0).
+  std::vector<llvm::Value*> load_transposed(const Address& a, llvm::Type* element, llvm::Align align, const Known& tail, int scope);
+  llvm::Value* row_pointer(const Address& a, llvm::Type* element, int lane);
   Address address(ir::TensorId tensor, const std::vector<ir::Expr>& subscripts, const Point& p, int guard, bool checked);
   /// Tests one subscript; returns it made safe and adds to `ok`.
   Known check(ir::TensorId tensor, std::size_t axis, ir::Expr subscript, const Point& p, int guard, Known* ok);

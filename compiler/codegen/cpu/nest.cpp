@@ -39,6 +39,7 @@ class NestEmitter {
     std::size_t first = 0; // first reduced dim; dims.size() when none
     bool lane_reduced = false;
     bool along_lanes = false;  // scan of the lane dim
+    bool ascending = false;    // positions grow along the loop: the first of equals is kept by a strict comparison
     DType type = DType::f32;
     int guard = 0;
     int extra = 1;         // accumulators per kept point
@@ -73,11 +74,14 @@ class NestEmitter {
   void each_point(std::size_t dims, const std::function<void(const Point&)>& visit);
   void each_point(const std::vector<std::size_t>& order, const std::function<void(const Point&)>& visit);
   std::vector<std::size_t> visiting_order(std::size_t u);
+  bool store_transposed(std::size_t u);
   void start(std::size_t u);
   void finish(std::size_t u);
   void reduce_step(std::size_t u, const Point& p);
   void scan_step(std::size_t u, const Point& p);
   std::size_t slot(const State& s, const Point& p);
+  bool positions_ascend(const Update& u, const State& s);
+  Value* first_position(const Update& u, const State& s);
   Value* splat(Value* x) { return v.lane_dim >= 0 && v.lanes > 1 ? v.broadcast(x) : x; }
 };
 
@@ -209,6 +213,7 @@ void NestEmitter::run() {
     s.lane_reduced = over_lanes && n.updates[i].kind == UpdateKind::reduce;
     s.along_lanes = over_lanes && n.updates[i].kind == UpdateKind::scan;
     if (n.updates[i].domain) s.guard = v.guard(0, n.updates[i].domain, false);
+    s.ascending = positions_ascend(n.updates[i], s);
   }
   for (std::size_t d = 0; d < rank; ++d) {
     bounds_vary.push_back(v.dependence(n.dims[d].begin) || v.dependence(n.dims[d].end));
@@ -245,6 +250,28 @@ std::vector<std::size_t> NestEmitter::visiting_order(std::size_t u) {
   }
   if (!ordered && v.lane_dim >= 0 && static_cast<std::size_t>(v.lane_dim) < first) order.push_back(static_cast<std::size_t>(v.lane_dim));
   return order;
+}
+
+bool NestEmitter::positions_ascend(const Update& u, const State& s) {
+  if (u.kind != UpdateKind::reduce || !has_position(u.reducer) || u.domain || u.over.size() != 1) return false;
+  if (!s.lane_reduced && v.depends_on_lane(u.position)) return false;
+  const Linear form = v.linear(u.position);
+  const auto& term = form.dims[s.first];
+  if (!term || term->times != 1 || term->factor) return false;
+  return std::none_of(form.rest.begin(), form.rest.end(), [&](const Linear::Rest& r) { return v.dependence(r.e) >> s.first & 1; });
+}
+
+/// Position of the first point of the reduced range, -1 when it is empty.
+Value* NestEmitter::first_position(const Update& u, const State& s) {
+  const Point none(v.dims.size(), 0);
+  const Known begin = v.evaluate(n.dims[s.first].begin, none), end = v.evaluate(n.dims[s.first].end, none);
+  const DimState saved = v.dims[s.first];
+  v.dims[s.first].base = {begin.value, v.innermost()};
+  const Known at = v.linear_base(v.linear(u.position), none, 0);
+  v.dims[s.first] = saved;
+  v.at(v.innermost());
+  Value* some = f.b.CreateICmpSLT(begin.value, end.value);
+  return f.b.CreateSelect(some, f.b.CreateTrunc(at.value, f.b.getInt32Ty()), f.b.getInt32(-1));
 }
 
 std::size_t NestEmitter::slot(const State& s, const Point& p) {
@@ -287,7 +314,7 @@ void NestEmitter::start(std::size_t index) {
   each_point(s.first, [&](const Point& p) {
     for (int x = 0; x < s.extra; ++x) {
       Accumulator a;
-      const bool takes_start = x == 0 && !s.lane_reduced;
+      const bool takes_start = x == 0 && !s.lane_reduced && !has_position(u.reducer);
       if (u.start && takes_start) {
         const Known k = v.evaluate(u.start, p);
         v.at(v.innermost());
@@ -297,13 +324,7 @@ void NestEmitter::start(std::size_t index) {
         a.value = identity(element, s.along_lanes ? s.recurrence : u.reducer, s.type);
       }
       if (has_position(u.reducer) && u.kind == UpdateKind::reduce) {
-        a.position = f.b.getInt32(-1);
-        if (u.start_position && takes_start) {
-          const Known k = v.evaluate(u.start_position, p);
-          v.at(v.innermost());
-          a.position = convert(f.b, f.target, k.value, f.pool.type(u.start_position), DType::i32);
-        }
-        a.position = splat(a.position);
+        a.position = splat(s.ascending ? first_position(u, s) : f.b.getInt32(-1));
       }
       a.value = splat(a.value);
       std::size_t at = 0;
@@ -327,23 +348,22 @@ void NestEmitter::finish(std::size_t index) {
         for (int x = 0; x < width / 2; ++x) group[x] = combine(f.b, u.reducer, s.type, group[x], group[x + width / 2]);
       }
       Accumulator total = group[0];
-      if (s.lane_reduced) {
-        total = horizontal(f.b, u.reducer, s.type, total);
-        if (u.start) {
-          Accumulator first;
-          Known k = v.evaluate(u.start, p);
-          v.at(v.innermost());
-          first.value = convert(f.b, f.target, k.value, f.pool.type(u.start), s.type);
-          if (total.position) {
-            first.position = f.b.getInt32(-1);
-            if (u.start_position) {
-              k = v.evaluate(u.start_position, p);
-              v.at(v.innermost());
-              first.position = convert(f.b, f.target, k.value, f.pool.type(u.start_position), DType::i32);
-            }
+      if (s.lane_reduced) total = horizontal(f.b, u.reducer, s.type, total);
+      if (u.start && (s.lane_reduced || total.position)) {
+        auto fitting = [&](Value* x) { return total.value->getType()->isVectorTy() ? v.broadcast(x) : x; };
+        Accumulator first;
+        Known k = v.evaluate(u.start, p);
+        v.at(v.innermost());
+        first.value = fitting(convert(f.b, f.target, k.value, f.pool.type(u.start), s.type));
+        if (total.position) {
+          first.position = fitting(f.b.getInt32(-1));
+          if (u.start_position) {
+            k = v.evaluate(u.start_position, p);
+            v.at(v.innermost());
+            first.position = fitting(convert(f.b, f.target, k.value, f.pool.type(u.start_position), DType::i32));
           }
-          total = combine(f.b, u.reducer, s.type, first, total);
         }
+        total = combine(f.b, u.reducer, s.type, first, total);
       }
       v.accumulators[0] = total.value;
       v.accumulators[1] = total.position;
@@ -595,10 +615,35 @@ Value* NestEmitter::loop(std::size_t d, Value* from, Value* end, const Variant& 
   return result;
 }
 
+/// A store whose lanes lie apart while the copies of another dim lie side by side turns a square of them in registers.
+bool NestEmitter::store_transposed(std::size_t index) {
+  const Update& u = n.updates[index];
+  if (states[index].guard || v.lane_dim < 0 || !v.depends_on_lane(u.body)) return false;
+  const int along = v.transposing_dim(u.target, u.subscripts, Point(v.dims.size(), 0));
+  if (along < 0) return false;
+  std::vector<std::size_t> others;
+  for (std::size_t d = 0; d < v.dims.size(); ++d) {
+    if (static_cast<int>(d) != along) others.push_back(d);
+  }
+  const DType type = f.pool.type(u.body);
+  each_point(others, [&](const Point& at) {
+    Point p = at;
+    std::vector<Known> values;
+    for (int c = 0; c < v.lanes; ++c) {
+      p[static_cast<std::size_t>(along)] = static_cast<std::uint8_t>(c);
+      v.begin_update();
+      values.push_back(v.evaluate(u.body, p, 0));
+    }
+    v.store_transposed(u.target, u.subscripts, at, values, type);
+  });
+  return true;
+}
+
 void NestEmitter::body() {
   v.begin_body();
   for (std::size_t i = 0; i < n.updates.size(); ++i) {
     const Update& u = n.updates[i];
+    if (u.kind == UpdateKind::store && store_transposed(i)) continue;
     each_point(visiting_order(i), [&](const Point& p) {
       v.begin_update();
       switch (u.kind) {
@@ -640,13 +685,10 @@ void NestEmitter::reduce_step(std::size_t index, const Point& p) {
     x.value = convert(f.b, f.target, x.value, is_small_float(from) ? DType::f32 : from, s.type);
     Accumulator y{v.widened(x), nullptr};
     if (a.position) {
-      Known k = v.evaluate(u.position, p, s.guard);
-      v.at(k.scope);
-      k.value = convert(f.b, f.target, k.value, f.pool.type(u.position), DType::i32);
-      y.position = v.widened(k);
+      y.position = v.widened(v.evaluate_i32(u.position, p, s.guard));
     }
     v.at(v.innermost());
-    next = combine(f.b, u.reducer, s.type, a, y);
+    next = s.ascending ? combine_ascending(f.b, u.reducer, s.type, a, y) : combine(f.b, u.reducer, s.type, a, y);
   }
   if (mask.value) {
     Value* m = v.widened(mask);

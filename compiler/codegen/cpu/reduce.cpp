@@ -53,7 +53,7 @@ Accumulator combine(Builder& b, Reducer reducer, DType dtype, Accumulator x, Acc
     Value* x_nan = b.CreateFCmpUNO(x.value, x.value);
     Value* y_nan = b.CreateFCmpUNO(y.value, y.value);
     Value* order = maximum ? b.CreateFCmpOGT(y.value, x.value) : b.CreateFCmpOLT(y.value, x.value);
-    Value* special = maximum ? b.CreateAnd(y_nan, b.CreateNot(x_nan)) : b.CreateAnd(x_nan, b.CreateNot(y_nan));
+    Value* special = b.CreateAnd(y_nan, b.CreateNot(x_nan));  // NaN wins, the first one
     better = b.CreateOr(order, special);
     same = b.CreateOr(b.CreateFCmpOEQ(x.value, y.value), b.CreateAnd(x_nan, y_nan));
   } else {
@@ -65,6 +65,21 @@ Accumulator combine(Builder& b, Reducer reducer, DType dtype, Accumulator x, Acc
   Value* earlier = b.CreateAnd(same, b.CreateICmpSLT(y.position, x.position));
   Value* first = b.CreateICmpSLT(x.position, none);
   Value* win = b.CreateAnd(b.CreateOr(b.CreateOr(better, earlier), first), b.CreateICmpSGE(y.position, none));
+  return {b.CreateSelect(win, y.value, x.value), b.CreateSelect(win, y.position, x.position)};
+}
+
+Accumulator combine_ascending(Builder& b, Reducer reducer, DType dtype, Accumulator x, Accumulator y) {
+  const bool maximum = reducer == Reducer::argmax;
+  Value* win;
+  if (is_float(dtype)) {
+    // Better or NaN, unless x is NaN already.
+    Value* order = maximum ? b.CreateFCmpUGT(y.value, x.value) : b.CreateFCmpULT(y.value, x.value);
+    win = b.CreateAnd(order, b.CreateFCmpORD(x.value, x.value));
+  } else {
+    const bool u = dtype == DType::u8 || dtype == DType::boolean;
+    using P = llvm::CmpInst;
+    win = b.CreateICmp(maximum ? (u ? P::ICMP_UGT : P::ICMP_SGT) : (u ? P::ICMP_ULT : P::ICMP_SLT), y.value, x.value);
+  }
   return {b.CreateSelect(win, y.value, x.value), b.CreateSelect(win, y.position, x.position)};
 }
 
