@@ -196,6 +196,16 @@ Expr ExprPool::map(AxisMap map, IndexId axis, Expr body, Expr domain, DType type
   return intern({Op::map, type, 0, static_cast<std::int64_t>(map), {body, domain}, {axis}});
 }
 Expr ExprPool::scan(IndexId axis, Expr body, Expr init, DType type) {
+  // Without the previous value there is no recurrence: each element is the body at its place.
+  std::vector<Expr> open{body};
+  bool recurs = false;
+  for (std::size_t i = 0; i < open.size() && !recurs; ++i) {
+    const Node& n = nodes_[open[i].id];
+    recurs = n.op == Op::previous;
+    for (std::size_t k = n.op == Op::scan ? 2 : 0; k < n.args.size(); ++k)
+      if (std::find(open.begin(), open.end(), n.args[k]) == open.end()) open.push_back(n.args[k]);
+  }
+  if (!recurs) return cast(body, type);
   return intern({Op::scan, type, 0, 0, {body, boolean(true), init}, {axis}});
 }
 
