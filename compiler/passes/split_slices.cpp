@@ -54,6 +54,9 @@ bool split_axis(Program& program, std::size_t at, std::size_t axis) {
     if (k != axis && pool.depends_on(equation.subscripts[k], index)) return false;
   const auto wanted = positions(program, temp, axis, at);
   if (!wanted) return false;
+  // A slice is computed whether or not anything reads it, so its place must be known to exist.
+  std::int64_t end = 0;
+  if (!pool.is_integer_constant(program.indices[index].end, &end) || *wanted->begin() < 0 || *wanted->rbegin() >= end) return false;
 
   std::map<std::int64_t, TensorId> slices;
   std::vector<Equation> made;
