@@ -104,7 +104,8 @@ std::string GroupLowering::note_of(const Stage& stage) const {
 /// Every access that varies along the lane is to a tile: the lanes behind the edge may run on garbage, nobody reads it.
 bool GroupLowering::only_tiles_along(const Stage& stage, IndexId lane) const {
   if (stage.form == Form::scatter || stage.form == Form::topk || stage.form == Form::sort) return false;
-  bool ok = !stage.stored;
+  // A pointwise stage stores to memory in the same nest; others copy their tile out afterwards.
+  bool ok = !(stage.stored && (stage.form == Form::pointwise || !tiles_.contains(stage.targets[0])));
   for_each_read(pool_, stage, [&](Expr e, const Node& n) {
     if (pool_.depends_on(e, lane) && !tiles_.contains(static_cast<TensorId>(n.payload)) &&
         program_.tensors[static_cast<TensorId>(n.payload)].role != Role::scratch)
