@@ -112,6 +112,8 @@ Kernel::Impl::Impl(std::string text, std::string file, std::string_view kernel_n
   key_prefix = field(front.canonical()) + field(name) + field(device_key(device, options));
   for (const std::string& pass : options.disabled) key_prefix += field(pass);
   key_prefix += "|";
+  for (const Setting& s : options.settings) key_prefix += field(s.name) + field(fmt::format("{}{}", s.is_type ? "t" : "v", s.value));
+  key_prefix += "|";
   if (open_types.empty()) checked = new Checked(front.check(options.settings), options.settings);
 }
 

@@ -145,6 +145,29 @@ TEST_CASE("run-time sizes do not recompile, compile-time names and layouts do") 
   CHECK(same.counters().hits == 1);
 }
 
+TEST_CASE("whatever code depends on makes another kernel") {
+  const std::string text = "kernel keyed<W: int = 2, T: type = f32>(x: T[N]) -> (o: T[N]) { o[n] = x[n] * W }";
+  std::vector<float> x(3, 1);
+  const std::uint64_t before = counters().compiles;
+  CHECK(Tensor(Kernel(text)(x)).get({0}) == 2);
+  CHECK(Tensor(Kernel(text, Options().set("W", 5))(x)).get({0}) == 5);
+  CHECK(Tensor(Kernel(text, Options().set("W", 6))(x)).get({0}) == 6);
+  CHECK(Tensor(Kernel(text, Options().set("W", 6).without("simplify"))(x)).get({0}) == 6);
+  CHECK(Tensor(Kernel(text, Options().set("W", 6).on(Device::interpreter))(x)).get({0}) == 6);
+  CHECK(Tensor(Kernel(text, Options().set("T", f64))(std::vector<double>{4})).get({0}) == 8);
+  const Kernel on_cpu(text);
+  const std::uint64_t made = counters().compiles - before;
+  if (on_cpu.device() == Device::cpu) {
+    CHECK(made == 6);
+    CHECK(Tensor(Kernel(text, Options().set("W", 6).for_target("baseline"))(x)).get({0}) == 6);
+    CHECK(counters().compiles - before == 7);
+  } else {
+    CHECK(made == 5);  // "on the interpreter" is what automatic means there
+  }
+  CHECK(Tensor(Kernel(text, Options().set("W", 5))(x)).get({0}) == 5);
+  CHECK(counters().compiles - before == (on_cpu.device() == Device::cpu ? 7 : 5));
+}
+
 TEST_CASE("element types are read off the arguments or set") {
   const Kernel k("kernel f<T: type>(x: T[N], y: T[N]) -> (o: T[N]) { o[n] = x[n] + y[n] }");
   const std::vector<double> d{1, 2};
