@@ -84,7 +84,8 @@ bool distribute_sums(Program& program) {
         Expr total;
         for (auto [term, sign] : terms) {
           const Expr form = pool.reduce(Reducer::sum, root.axes, term, root.args[1], root.type);
-          Temp temp = add_temp(program, program.tensors[equation.targets[0]].name + "_term", root.type, pool.free_indices(form));
+          Temp temp = add_temp(program, program.tensors[equation.targets[0]].name + "_term", root.type,
+                               free_in_order(pool, form, equation.indices));
           temp.equation.body = fresh_copy(program, form, temp.renaming);
           temp.equation.span = equation.span;
           out.push_back(std::move(temp.equation));

@@ -26,7 +26,7 @@ struct Expander {
   Expr reduced(const Equation& of, const char* label, Reducer reducer, const std::vector<IndexId>& axes, Expr body, Expr domain,
                DType type) {
     const Expr form = pool.reduce(reducer, axes, body, domain, type);
-    const std::vector<IndexId> free = pool.free_indices(form);
+    const std::vector<IndexId> free = free_in_order(pool, form, of.indices);
     Temp temp = add_temp(program, program.tensors[of.targets[0]].name + "_" + label, type, free);
     temp.equation.body = fresh_copy(program, form, temp.renaming);
     temp.equation.span = of.span;

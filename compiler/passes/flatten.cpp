@@ -21,6 +21,7 @@ struct Flattener {
   std::vector<Equation> out;
   std::string base;  // name of the target being flattened
   Span span;
+  std::vector<IndexId> order;  // of its indices
   std::unordered_map<std::uint64_t, Expr> done;   // (expression, guard) -> flat expression
   std::unordered_map<std::uint32_t, Expr> named;  // form with its guard -> read of its temp
   std::unordered_map<std::uint32_t, bool> plain;  // pointwise already, and no softmax to guard by
@@ -35,6 +36,7 @@ struct Flattener {
 
   void begin(const Equation& equation) {
     base = program.tensors[equation.targets[0]].name;
+    order = equation.indices;
     span = equation.span;
     done.clear();
     named.clear();
@@ -174,7 +176,7 @@ struct Flattener {
       case Op::scan: label = "scan"; break;
       default: label = "topk"; break;
     }
-    const std::vector<IndexId> free = pool.free_indices(form);
+    const std::vector<IndexId> free = free_in_order(pool, form, order);
     if (node.op == Op::topk_value || node.op == Op::topk_position) {
       Node value = node, position = node;
       value.op = Op::topk_value, position.op = Op::topk_position;

@@ -130,7 +130,7 @@ struct Hoister {
   Expr reduction(const Equation& of, Reducer reducer, const std::vector<IndexId>& axes, Expr body, Expr domain, DType type) {
     const Expr form = pool.reduce(reducer, axes, body, domain, type);
     const std::string base = program.tensors[of.targets[0]].name, label = "_" + std::string(name(reducer));
-    Temp temp = add_temp(program, base.ends_with(label) ? base : base + label, type, pool.free_indices(form));
+    Temp temp = add_temp(program, base.ends_with(label) ? base : base + label, type, free_in_order(pool, form, of.indices));
     temp.equation.body = fresh_copy(program, form, temp.renaming);
     temp.equation.span = of.span;
     out.push_back(std::move(temp.equation));
@@ -157,6 +157,12 @@ struct Hoister {
   Expr sum(const Equation& equation, const Node& root) {
     const Expr body = root.args[0], domain = root.args[1];
     const Product whole = split(body, root.axes);
+    if (!whole.inner) {
+      // Nothing varies: the number of points times the value.
+      const Expr count = count_closed(program, root.axes, domain);
+      if (!count && pool.is_constant(body)) return {};
+      if (count) return guarded(equation, root, apply(pool.cast(count, root.type), whole), whole, domain);
+    }
     if (!whole.moved()) return {};
     return finish(equation, root, whole, domain);
   }

@@ -86,7 +86,7 @@ struct Planner {
         for (Mask left = (mask - 1) & mask; left; left = (left - 1) & mask) {
           if (!(left & low)) continue;  // each pair once
           const double cost = steps[left].cost + steps[mask & ~left].cost + together(left, mask & ~left);
-          if (cost < best.cost) best = {cost, left, mask & ~left};
+          if (cost <= best.cost) best = {cost, left, mask & ~left};
         }
         steps[mask] = best;
       }
@@ -120,7 +120,7 @@ struct Planner {
       if (axes.contains(i) && !after.contains(i)) done.push_back(i);
     if (done.empty()) return body;
     const Expr form = pool.reduce(Reducer::sum, done, body, {}, type);
-    const std::vector<IndexId> free = pool.free_indices(form);
+    const std::vector<IndexId> free = free_in_order(pool, form, of.indices);
     Temp temp = add_temp(program, program.tensors[of.targets[0]].name + "_part", type, free);
     temp.equation.body = fresh_copy(program, form, temp.renaming);
     temp.equation.span = of.span;

@@ -64,7 +64,7 @@ bool recompute_gathers(Program& program) {
       unguarded_reads(pool, program.equations[k].body, source.targets[0], reads);
       for (Expr read : reads) {
         const Node node = pool[read];
-        const std::vector<IndexId> free = pool.free_indices(read);
+        const std::vector<IndexId> free = free_in_order(pool, read, program.equations[k].indices);
         if (!picks_by_data(pool, read) || volume(program, free) * kFewer > volume(program, source.indices)) continue;
         Renaming values;
         std::set<Expr> picked;  // indices of the source that data now picks

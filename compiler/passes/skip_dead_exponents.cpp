@@ -151,7 +151,8 @@ bool skip_dead_exponents(Program& program) {
       if (const auto dead = finder.find_factor(root.args[0], exp)) {
         auto reduction = [&](Reducer reducer, Expr body, Expr domain, DType type) {
           const Expr form = pool.reduce(reducer, root.axes, body, domain, type);
-          Temp temp = add_temp(program, program.tensors[equation.targets[0]].name + "_" + std::string(name(reducer)), type, pool.free_indices(form));
+          Temp temp = add_temp(program, program.tensors[equation.targets[0]].name + "_" + std::string(name(reducer)), type,
+                               free_in_order(pool, form, equation.indices));
           temp.equation.body = fresh_copy(program, form, temp.renaming);
           temp.equation.span = equation.span;
           out.push_back(std::move(temp.equation));

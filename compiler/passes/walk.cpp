@@ -191,6 +191,16 @@ std::string fresh_name(const Program& program, const std::string& base) {
     if (std::string name = base + "_" + std::to_string(k); !taken(name)) return name;
 }
 
+std::vector<IndexId> free_in_order(const ExprPool& pool, Expr e, std::span<const IndexId> first) {
+  const std::vector<IndexId>& free = pool.free_indices(e);
+  std::vector<IndexId> out;
+  for (IndexId i : first)
+    if (std::binary_search(free.begin(), free.end(), i)) out.push_back(i);
+  for (IndexId i : free)
+    if (std::find(out.begin(), out.end(), i) == out.end()) out.push_back(i);
+  return out;
+}
+
 Temp add_temp(Program& program, const std::string& base, DType type, std::span<const IndexId> free) {
   ExprPool& pool = program.pool;
   Temp temp;

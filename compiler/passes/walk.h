@@ -55,6 +55,8 @@ struct Temp {
   ir::Expr read;                     // the value at the point `free`
   ir::Equation equation;             // all but the body
 };
+/// The free indices of `e`: those of `first` in that order, then the others as they were made.
+std::vector<ir::IndexId> free_in_order(const ir::ExprPool& pool, ir::Expr e, std::span<const ir::IndexId> first);
 Temp add_temp(ir::Program& program, const std::string& base, DType type, std::span<const ir::IndexId> free);
 /// `base`, or base_1, base_2 ...: no tensor, scalar or symbol has it.
 std::string fresh_name(const ir::Program& program, const std::string& base);

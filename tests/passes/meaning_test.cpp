@@ -5,18 +5,15 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <random>
-#include <sstream>
 
 #include "compiler/interpreter/interpret.h"
 #include "compiler/interpreter/verify.h"
 #include "compiler/passes/pipeline.h"
-#include "dsl/check/check.h"
 #include "dsl/ir/print_program.h"
 #include "dsl/ir/verify_program.h"
-#include "dsl/syntax/parse.h"
 #include "tests/catch.h"
+#include "tests/passes/text.h"
 
 using namespace quern;
 using namespace quern::compiler;
@@ -139,23 +136,8 @@ void check_kernel(const ir::Program& original, unsigned seed, int rounds, const 
   }
 }
 
-template <class Use>
-void for_each_kernel(const std::string& path, const Use& use) {
-  std::ifstream in(path);
-  std::stringstream text;
-  text << in.rdbuf();
-  const dsl::Source source(path, text.str());
-  dsl::Diagnostics diagnostics;
-  const dsl::ast::File file = dsl::parse(source, diagnostics);
-  for (const auto& item : file.items) {
-    const auto* kernel = std::get_if<dsl::ast::Kernel>(&item.node);
-    if (!kernel) continue;
-    dsl::Diagnostics own;
-    const auto program = dsl::check(*kernel, &file, source, {}, own);
-    INFO(path << ": " << kernel->name.text << "\n" << render(own, source));
-    CHECK(program);
-    if (program) use(*program);
-  }
+void for_each_kernel(const std::string& path, const std::function<void(const ir::Program&)>& use) {
+  test::for_each_kernel(path, test::contents(path), {}, use);
 }
 
 std::vector<std::string> examples() {
