@@ -186,6 +186,13 @@ Typed Arith::apply(Op op, std::span<const Typed> args, Span at) {
   // -1 is a literal too.
   double v = 0;
   if (op == Op::neg && pool.is_real_constant(out[0], &v)) return {pool.real(-v, c.type), c.strength, at, {}};
+  // Arithmetic of literals is done once, before a type is chosen for the result.
+  if (double a = 0, b = 0; c.strength == Strength::literal_real && out.size() == 2 && pool.is_real_constant(out[0], &a) && pool.is_real_constant(out[1], &b)) {
+    if (op == Op::add) return literal(a + b, at);
+    if (op == Op::sub) return literal(a - b, at);
+    if (op == Op::mul) return literal(a * b, at);
+    if (op == Op::div) return literal(a / b, at);
+  }
   const Expr e = pool.apply(op, out);
   if (pool.type(e) == DType::boolean && row.rule != TypeRule::Choose) c.strength = Strength::strong;
   return {e, c.strength, at, {}};

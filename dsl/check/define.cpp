@@ -23,7 +23,24 @@ void Elaborator::give_up(const ast::Name& target) {
   }
 }
 
+// Whether a statement may define this name; reports why not.
+bool Elaborator::assignable(const ast::Name& target) {
+  auto it = names.find(target.text);
+  if (it == names.end() || it->second.outside) return true;
+  const auto* t = std::get_if<TensorName>(&it->second.meaning);
+  if (t && (!t->defined || new_values.contains(t->tensor))) return true;
+  if (t && program.tensors[t->tensor].role == ir::Role::input) {
+    diagnostics.report<Code::assign_to_input>(target.span, target.text).note("declared here", it->second.span).fix(fmt::format("declare it 'inout {}', or assign to an output", target.text));
+  } else if (t && program.tensors[t->tensor].entry) {
+    diagnostics.report<Code::inout_assigned_twice>(target.span, target.text).fix("give the first result a name of its own");
+  } else if (!std::holds_alternative<BrokenName>(it->second.meaning)) {
+    diagnostics.report<Code::redefined>(target.span, target.text).note("the first definition", it->second.span).fix("use another name");
+  }
+  return false;
+}
+
 std::optional<ir::TensorId> Elaborator::target_tensor(const ast::Name& target, DType type, const std::vector<ir::Expr>& shape, Span at) {
+  if (!assignable(target)) return std::nullopt;
   auto it = names.find(target.text);
   if (it == names.end() || it->second.outside) {
     ir::Tensor tensor;
@@ -37,17 +54,6 @@ std::optional<ir::TensorId> Elaborator::target_tensor(const ast::Name& target, D
     return id;
   }
   auto* t = std::get_if<TensorName>(&it->second.meaning);
-  if (!t || (t->defined && !new_values.contains(t->tensor))) {
-    const bool input = t && program.tensors[t->tensor].role == ir::Role::input;
-    if (input) {
-      diagnostics.report<Code::assign_to_input>(target.span, target.text).note("declared here", it->second.span).fix(fmt::format("declare it 'inout {}', or assign to an output", target.text));
-    } else if (t && program.tensors[t->tensor].entry) {
-      diagnostics.report<Code::inout_assigned_twice>(target.span, target.text).fix("give the first result a name of its own");
-    } else if (!std::holds_alternative<BrokenName>(it->second.meaning)) {
-      diagnostics.report<Code::redefined>(target.span, target.text).note("the first definition", it->second.span).fix("use another name");
-    }
-    return std::nullopt;
-  }
   const std::vector<ir::Expr> declared = program.tensors[t->tensor].shape;
   auto listed = [&](const std::vector<ir::Expr>& s) {
     std::string out;

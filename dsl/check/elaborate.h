@@ -222,7 +222,7 @@ class Elaborator {
   ir::Expr support_of(const ast::Expr& e);
   bool in_range(ir::Expr subscript, ir::Expr size, bool with_data);
   bool involves_broken(ir::Expr e) const;
-  void report_out_of_range(ir::Expr subscript, ir::Expr size, int axis, const Place& place);
+  void report_out_of_range(ir::Expr subscript, ir::Expr size, int axis, const Place& place, bool scatter = false);
   void let_statement(const ast::Let& let);
   void require_statement(const ast::Require& r, Span at);
   void view_statement(const ast::View& view, Span at);
@@ -234,15 +234,18 @@ class Elaborator {
   };
   bool left_side(const ast::Target& target, const std::vector<const ast::Expr*>& bodies, Left& left);
   bool left_index(const ast::Name& name, const ast::Range* written, std::vector<RangeUse> uses, Left& left);
+  bool assignable(const ast::Name& target);
   std::optional<ir::TensorId> target_tensor(const ast::Name& target, DType type, const std::vector<ir::Expr>& shape, Span at);
   ir::Expr stored_as(const Typed& body, DType type, const std::string& target, Span at);
 
   std::vector<Binder> binders_;
   std::vector<Frame> frames_;
   std::vector<ir::Expr> guards_;
+  std::set<std::uint32_t> exchanged_;              // reads for which an exchange of subscripts was proposed
   std::set<ir::IndexId> broken_indices_;           // their range is a guess: nothing is proved about them
   std::unordered_map<ir::TensorId, std::pair<std::vector<ir::IndexId>, ir::Expr>> support_;  // of temps
   Typed previous_;                                 // `prev`, inside a scan
+  bool size_mode_ = false;                         // inside a size
   bool index_mode_ = false;                        // inside a subscript
   std::string left_text_;                          // the target of the present statement, for messages
   int depth_ = 0;

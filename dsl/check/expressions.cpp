@@ -64,14 +64,12 @@ Typed Elaborator::expression(const ast::Expr& e) {
   return out;
 }
 
+// The lexer refuses what fits neither i64 nor f64.
 Typed Elaborator::number(const ast::Number& n, Span at) {
-  if (n.real) {
-    if (auto v = real_value(n.text)) return arith.literal(*v, at);
-    diagnostics.report<Code::number_out_of_range>(at, n.text, "a float");
-    return {{}, Strength::strong, at, {}};
-  }
-  if (auto v = integer_value(n.text)) return arith.literal(*v, at);
-  diagnostics.report<Code::number_out_of_range>(at, n.text, "i64").fix("write it with a point to make it a float");
+  if (!n.real)
+    if (const auto v = integer_value(n.text)) return arith.literal(*v, at);
+  if (const auto v = real_value(n.text)) return arith.literal(*v, at);
+  diagnostics.report<Code::bad_number>(at, n.text);
   return {{}, Strength::strong, at, {}};
 }
 
@@ -120,7 +118,7 @@ Typed Elaborator::name_use(const std::string& name, Span at) {
     diagnostics.report<Code::prev_outside_scan>(at).fix("write it in the body of scan[t](..., init = 0)");
     return none;
   }
-  if (index_mode_ && !left_text_.empty()) {
+  if (index_mode_ && !size_mode_ && !left_text_.empty()) {
     std::vector<std::string_view> candidates;
     for (const auto& b : binders_) candidates.push_back(b.name);
     const std::string_view near = name.size() > 1 ? nearest(name, candidates) : std::string_view();
@@ -246,8 +244,15 @@ ir::Expr Elaborator::index_expression(const ast::Expr& e) {
 }
 
 ir::Expr Elaborator::size_expression(const ast::Expr& e) {
-  const ir::Expr size = index_expression(e);
-  if (!size) return {};
+  Restore<bool> sizes_only(size_mode_, true);
+  Restore<bool> mode(index_mode_, true);
+  const Typed value = expression(e);
+  if (!value) return {};
+  if (!is_integer(arith.type(value)) || value.strength == Strength::literal_real) {
+    diagnostics.report<Code::not_a_size>(e.span, source.slice(e.span)).label(fmt::format("is {}", name(arith.type(value)))).fix("use integers, sizes and + - * div mod");
+    return {};
+  }
+  const ir::Expr size = pool.cast(value.expr, DType::i64);
   bool plain = pool.free_indices(size).empty();
   const auto allowed = [&](ir::Op op) {
     using ir::Op;

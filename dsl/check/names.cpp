@@ -50,6 +50,7 @@ void Elaborator::report_unknown(const std::string& name, Span at) {
   auto& d = diagnostics.report<Code::unknown_name>(at, name);
   if (!near.empty()) d.fix(fmt::format("did you mean '{}'?", near));
   else d.label("nothing here has this name");
+  if (near.empty() && size_mode_) d.fix(fmt::format("a size stands in the shape of an input, or is compile-time: <{}>", name));
 }
 
 std::string Elaborator::fresh_name(std::string_view stem) const {

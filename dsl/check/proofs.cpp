@@ -17,6 +17,17 @@ constexpr int kMaxConditionSteps = 64;
 
 bool is_comparison(Op op) { return op == Op::eq || op == Op::ne || op == Op::lt || op == Op::le || op == Op::gt || op == Op::ge; }
 
+Op negated(Op op) {
+  switch (op) {
+    case Op::lt: return Op::ge;
+    case Op::le: return Op::gt;
+    case Op::gt: return Op::le;
+    case Op::ge: return Op::lt;
+    case Op::eq: return Op::ne;
+    default: return Op::eq;
+  }
+}
+
 }  // namespace
 
 std::optional<bool> Proofs::known(Expr condition) {
@@ -66,17 +77,7 @@ void Proofs::assume(Expr condition, bool truth, int& steps) {
   if (!is_comparison(n.op)) return;
   const Expr a = n.args[0], b = n.args[1];
   if (!is_integer(program_.pool.type(a))) return;
-  Op op = n.op;
-  if (!truth) {
-    switch (op) {
-      case Op::lt: op = Op::ge; break;
-      case Op::le: op = Op::gt; break;
-      case Op::gt: op = Op::le; break;
-      case Op::ge: op = Op::lt; break;
-      case Op::eq: op = Op::ne; break;
-      default: op = Op::eq; break;
-    }
-  }
+  const Op op = truth ? n.op : negated(n.op);
   switch (op) {
     case Op::lt: facts_.push_back({a, b, 1}); break;
     case Op::le: facts_.push_back({a, b, 0}); break;
@@ -102,20 +103,23 @@ void Proofs::assume_index(ir::IndexId index) { indices_.push_back(index); }
 bool Proofs::at_most(Expr a, Expr b, bool with_data) { return prove(a, b, 0, with_data); }
 bool Proofs::less(Expr a, Expr b, bool with_data) { return prove(a, b, 1, with_data); }
 
-bool Proofs::holds(Expr condition) {
+bool Proofs::holds(Expr condition, bool truth) {
   int steps = kMaxConditionSteps;
-  return holds(condition, steps);
+  return holds(condition, truth, steps);
 }
 
-bool Proofs::holds(Expr condition, int& steps) {
+bool Proofs::holds(Expr condition, bool truth, int& steps) {
   if (--steps < 0) return false;
-  if (auto v = known(condition)) return *v;
+  if (auto v = known(condition)) return *v == truth;
   const ir::Node n = program_.pool[condition];
-  if (n.op == Op::and_) return holds(n.args[0], steps) && holds(n.args[1], steps);
-  if (n.op == Op::or_) return holds(n.args[0], steps) || holds(n.args[1], steps);
+  if (n.op == Op::not_) return holds(n.args[0], !truth, steps);
+  if (n.op == Op::and_ || n.op == Op::or_) {
+    const bool a = holds(n.args[0], truth, steps), b = holds(n.args[1], truth, steps);
+    return (n.op == Op::and_) == truth ? a && b : a || b;
+  }
   if (!is_comparison(n.op) || !is_integer(program_.pool.type(n.args[0]))) return false;
   const Expr a = n.args[0], b = n.args[1];
-  switch (n.op) {
+  switch (truth ? n.op : negated(n.op)) {
     case Op::lt: return less(a, b);
     case Op::le: return at_most(a, b);
     case Op::gt: return less(b, a);

@@ -34,8 +34,8 @@ class Proofs {
   /// a <= b; `with_data` also believes the declared facts about data.
   bool at_most(ir::Expr a, ir::Expr b, bool with_data = false);
   bool less(ir::Expr a, ir::Expr b, bool with_data = false);
-  /// Whether the bool expression is known (from values of flags and the facts in scope).
-  bool holds(ir::Expr condition);
+  /// Whether the bool expression is known to have the value `truth` (from values of flags and the facts in scope).
+  bool holds(ir::Expr condition, bool truth = true);
 
  private:
   struct Fact {
@@ -60,7 +60,7 @@ class Proofs {
   NormalForm read(ir::Expr e) { return sizes_.normal(e, reading_); }
   std::optional<bool> known(ir::Expr condition);
   void assume(ir::Expr condition, bool truth, int& steps);
-  bool holds(ir::Expr condition, int& steps);
+  bool holds(ir::Expr condition, bool truth, int& steps);
 
   ir::Program& program_;
   Sizes& sizes_;

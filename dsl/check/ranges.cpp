@@ -171,6 +171,8 @@ bool Elaborator::range_from_uses(const ast::Name& name, const std::vector<RangeU
         const RangeUse* here = use.declared ? first : &use;
         const RangeUse* there = use.declared ? &use : first;
         const std::string better = exchanged(*this, *here, there->size);
+        end = first->size;
+        if (!better.empty() && !exchanged_.insert(here->read.begin).second) return false;  // the same mistake, told already
         std::string why = where_from(*this, *there);
         if (!better.empty()) why += fmt::format("; did you mean {}?", better);
         auto& d = diagnostics.report<Code::index_two_sizes>(here->item, name.text);
@@ -178,7 +180,6 @@ bool Elaborator::range_from_uses(const ast::Name& name, const std::vector<RangeU
         if (better.empty())
           d.fix(fmt::format("use another name for one of them, write the range where '{}' is bound, or 'require {} == {}'", name.text,
                             sizes.text(there->size), sizes.text(here->size)));
-        end = first->size;
         return false;
       }
     }

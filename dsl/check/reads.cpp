@@ -103,7 +103,7 @@ bool Elaborator::in_range(ir::Expr e, ir::Expr size, bool with_data) {
   return proofs.at_most(pool.integer(0), e, with_data) && proofs.less(e, size, with_data);
 }
 
-void Elaborator::report_out_of_range(ir::Expr e, ir::Expr size, int axis, const Place& place) {
+void Elaborator::report_out_of_range(ir::Expr e, ir::Expr size, int axis, const Place& place, bool scatter) {
   const Span at = static_cast<std::size_t>(axis) < place.items.size() ? place.items[axis] : place.span;
   const std::string shown = static_cast<std::size_t>(axis) < place.items.size() ? std::string(source.slice(at)) : sizes.text(e);
   const bool low = proofs.at_most(pool.integer(0), e);
@@ -131,6 +131,10 @@ void Elaborator::report_out_of_range(ir::Expr e, ir::Expr size, int axis, const 
     d.note(fmt::format("'{}' runs over {}:{}", index.name, sizes.text(index.begin), sizes.text(index.end)));
   }
   const std::string fact = data.empty() ? std::string() : fmt::format("declare '{}: ... in 0:{}', or ", data, sizes.text(size));
+  if (scatter) {
+    d.fix(fmt::format("{}write the index so that it stays inside, as in clip(e, 0, {} - 1)", data.empty() ? "" : fmt::format("declare '{}: ... in 0:{}', or ", data, sizes.text(size)), sizes.text(size)));
+    return;
+  }
   d.fix(fmt::format("{0}write pad({1}, 0), clamp({1}) or wrap({1}), guard it with a domain or where(...), or 'require' what makes it so", fact, text));
 }
 

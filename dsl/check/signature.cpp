@@ -276,6 +276,7 @@ void SignatureChecker::unused_bindings() {
 }
 
 bool SignatureChecker::run() {
+  const std::size_t errors = el_.diagnostics.error_count();
   el_.program.name = kernel_.name.text;
   annotations();
   for (const auto& ct : kernel_.compile_time) compile_time(ct);
@@ -301,7 +302,7 @@ bool SignatureChecker::run() {
     el_.diagnostics.report<Code::no_outputs>(kernel_.name.span, kernel_.name.text).fix("declare what it computes: -> (y: f32[N])");
     return false;
   }
-  return true;
+  return el_.diagnostics.error_count() == errors;
 }
 
 }  // namespace

@@ -137,6 +137,8 @@ bool Elaborator::left_side(const ast::Target& target, const std::vector<const as
 
 void Elaborator::index_statement(const ast::Assign& assign, Span at) {
   if (assign.op != ir::AssignOp::set) return scatter_statement(assign, at);
+  for (const ast::Target& target : assign.targets)
+    if (!assignable(target.name)) return;
   if (const auto* form = as_topk(*assign.value)) return topk_statement(assign, *form, at);
   const ast::Target& target = assign.targets[0];
   if (assign.targets.size() > 1) {
@@ -302,7 +304,7 @@ void Elaborator::scatter_statement(const ast::Assign& assign, Span at) {
       equation.checked = !trusted;
       continue;
     }
-    report_out_of_range(e, extent[i], static_cast<int>(i), place);
+    report_out_of_range(e, extent[i], static_cast<int>(i), place, true);
     return give_up(target.name);
   }
   const Typed body = expression(*assign.value);
@@ -373,8 +375,11 @@ void Elaborator::require_statement(const ast::Require& r, Span at) {
     }
     open.insert(open.end(), n.args.begin(), n.args.end());
   }
-  if (proofs.holds(pool.apply(ir::Op::not_, {c})) || pool.is_true(pool.apply(ir::Op::not_, {c}))) {
-    diagnostics.report<Code::requirement_fails>(r.condition->span, source.slice(r.condition->span));
+  if (proofs.holds(c, false)) {
+    auto& d = diagnostics.report<Code::requirement_fails>(r.condition->span, source.slice(r.condition->span));
+    for (ir::Expr e : seen)
+      if (pool[e].op == ir::Op::symbol)
+        if (const ir::Symbol& s = program.symbols[pool[e].payload]; s.value) d.note(fmt::format("'{}' is {}", s.name, *s.value));
     return;
   }
   require(c, at);
