@@ -168,7 +168,7 @@ bool Elaborator::define_topk(const ast::Name& values, const ast::Name* positions
 }
 
 void Elaborator::require(ir::Expr condition, Span at) {
-  if (!condition || proofs.holds(condition)) return;
+  if (!condition || proofs.holds_always(condition)) return;
   program.requirements.push_back({condition, {at.begin, at.end}});
   proofs.assume_always(condition);
 }

@@ -158,7 +158,7 @@ class Elaborator {
   const std::vector<ir::Expr>* declared_shape(const std::string& name) const;
   /// Marks a name whose definition failed, so that uses of it are silent.
   void give_up(const ast::Name& target);
-  /// Adds `condition` to what a call must satisfy, unless it is known to hold; later proofs may use it.
+  /// Adds `condition` to what a call must satisfy, unless every call does; later proofs may use it.
   void require(ir::Expr condition, Span at);
 
   // --- statements (statements.cpp, and whole_tensor.cpp for statements without brackets) ---

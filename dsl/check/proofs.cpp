@@ -108,6 +108,17 @@ bool Proofs::holds(Expr condition, bool truth) {
   return holds(condition, truth, steps);
 }
 
+bool Proofs::holds_always(Expr condition) {
+  std::vector<Fact> facts;
+  std::vector<ir::IndexId> indices;
+  facts.swap(facts_);
+  indices.swap(indices_);
+  const bool yes = holds(condition);
+  facts.swap(facts_);
+  indices.swap(indices_);
+  return yes;
+}
+
 bool Proofs::holds(Expr condition, bool truth, int& steps) {
   if (--steps < 0) return false;
   if (auto v = known(condition)) return *v == truth;

@@ -36,6 +36,8 @@ class Proofs {
   bool less(ir::Expr a, ir::Expr b, bool with_data = false);
   /// Whether the bool expression is known to have the value `truth` (from values of flags and the facts in scope).
   bool holds(ir::Expr condition, bool truth = true);
+  /// The same from what every call satisfies, whatever is in scope here.
+  bool holds_always(ir::Expr condition);
 
  private:
   struct Fact {
