@@ -51,7 +51,8 @@ Known Evaluator::check(ir::TensorId tensor, std::size_t axis, Expr subscript, co
   const Known good = operate(Op::and_, DType::boolean, {below, above});
   *ok = ok->value ? operate(Op::and_, DType::boolean, {*ok, good}) : good;
   // Report: cold, so that the hot path is one test.
-  const Known mask = active(g, p, good.value->getType()->isVectorTy());
+  // As for the load itself: a guard that differs by lane holds by chance behind the tail.
+  const Known mask = active(g, p, good.value->getType()->isVectorTy() || guards_[static_cast<std::size_t>(g)].has_lane);
   Known bad = operate(Op::not_, DType::boolean, {good});
   if (mask.value) bad = operate(Op::and_, DType::boolean, {bad, mask});
   // The tensor whose element was the subscript.
