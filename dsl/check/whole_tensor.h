@@ -76,14 +76,17 @@ class WholeTensors {
     bool ok = false;
   };
   Cut cut(const ast::Slice& slice, ir::Expr extent, Span at);
+  /// A negative number, or a size written with a minus.
+  bool is_negative(const ast::Expr& e, ir::Expr value) const;
   /// A bound or position; a negative one counts from the end.
   ir::Expr from_end(const ast::Expr& e, ir::Expr value, ir::Expr extent);
-  void require_at_most(ir::Expr low, ir::Expr high, Span at);
+  /// A condition on the call; false, with a message, where it can never hold.
+  bool require_at_most(ir::Expr low, ir::Expr high, Span at);
   /// Element at `ids` along one axis of `x`, for take and its relatives.
   Whole gathered(const ast::Expr& base, Whole x, std::vector<ir::Expr> subscripts, std::vector<WholeAxis> axes, Span at,
                  Policy policy, Typed fill, std::vector<Span> items);
   bool is_static(const Whole& x) const;
-  ir::Expr data_index(const Whole& x, Span at);
+  ir::Expr data_index(Whole& x, Span at);
 
   // --- einsum.cpp
   Whole einsum(const ast::Einsum& e, Span at);

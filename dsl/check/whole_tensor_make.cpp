@@ -30,7 +30,7 @@ Whole WholeTensors::arange(const Arguments& a, Span at) {
     step = pool_.integer(stride);
   }
   Expr length = el_.sizes.expression(el_.sizes.normal(stride > 0 ? pool_.sub(stop, start) : pool_.sub(start, stop)));
-  el_.require(pool_.apply(Op::le, {pool_.integer(0), length}), at);
+  if (!require_at_most(pool_.integer(0), length, at)) return none(at);
   const std::int64_t size = stride > 0 ? stride : -stride;
   if (size != 1) length = pool_.apply(Op::floordiv, {pool_.add(length, pool_.integer(size - 1)), pool_.integer(size)});
   Whole result{{axis(length)}, {}, at};
@@ -123,20 +123,20 @@ Whole WholeTensors::diagonal(const Arguments& a, Span at) {
   if (a.values[1] != nullptr) {
     const Expr offset = el_.size_expression(*a.values[1]);
     if (!offset) return none(at);
-    const Expr turned = from_end(*a.values[1], offset, pool_.integer(0));
-    const bool below = turned != offset;
-    (below ? down : right) = below ? el_.sizes.expression(el_.sizes.normal(pool_.sub(pool_.integer(0), offset))) : offset;
-    require_at_most(pool_.integer(0), below ? down : right, a.values[1]->span);
-    require_at_most(below ? down : right, x.axes[below ? *row : *column].extent, a.values[1]->span);
+    const bool below = is_negative(*a.values[1], offset);
+    const Expr distance = below ? el_.sizes.expression(el_.sizes.normal(pool_.sub(pool_.integer(0), offset))) : offset;
+    (below ? down : right) = distance;
+    const Expr room = x.axes[below ? *row : *column].extent;
+    if (!require_at_most(pool_.integer(0), distance, a.values[1]->span) || !require_at_most(distance, room, a.values[1]->span)) return none(at);
   }
   const WholeAxis rows = x.axes[*row], columns = x.axes[*column];
   const Expr height = el_.sizes.expression(el_.sizes.normal(pool_.sub(rows.extent, down)));
   const Expr width = el_.sizes.expression(el_.sizes.normal(pool_.sub(columns.extent, right)));
   const bool square = el_.sizes.equal(rows.extent, columns.extent);
-  const bool moved_down = !pool_.is_integer_constant(down);
-  std::int64_t steps = 0;
-  const bool below = moved_down || (pool_.is_integer_constant(down, &steps) && steps != 0);
-  const WholeAxis along = axis(square ? (below ? height : width) : pool_.min(height, width));
+  // Of a square the shorter side is the one that was moved along.
+  const bool below = down != pool_.integer(0);
+  const Expr shorter = el_.proofs.at_most(height, width) ? height : el_.proofs.at_most(width, height) ? width : pool_.min(height, width);
+  const WholeAxis along = axis(square ? (below ? height : width) : shorter);
   Values values;
   if (!rows.stretches()) values[rows.index] = pool_.add(position(along), down);
   if (!columns.stretches()) values[columns.index] = pool_.add(position(along), right);

@@ -10,23 +10,27 @@ namespace quern::dsl {
 using ir::Expr;
 using ir::Op;
 
-void WholeTensors::require_at_most(Expr low, Expr high, Span at) {
+bool WholeTensors::require_at_most(Expr low, Expr high, Span at) {
   const auto room = el_.sizes.normal(pool_.sub(high, low), Reading::values).as_constant();
   if (room && *room < 0) {
     el_.diagnostics.report<Code::slice_outside>(at, el_.sizes.text(low), el_.sizes.text(high))
         .label("reaches outside the axis")
         .fix("slices and positions never clamp: stay between 0 and the size of the axis");
-    return;
+    return false;
   }
   el_.require(pool_.apply(Op::le, {low, high}), at);
+  return true;
+}
+
+bool WholeTensors::is_negative(const ast::Expr& e, Expr value) const {
+  std::int64_t constant = 0;
+  if (pool_.is_integer_constant(value, &constant)) return constant < 0;
+  const auto* unary = std::get_if<ast::Unary>(&e.node);
+  return unary != nullptr && unary->op == Op::neg;
 }
 
 Expr WholeTensors::from_end(const ast::Expr& e, Expr value, Expr extent) {
-  std::int64_t constant = 0;
-  const auto* unary = std::get_if<ast::Unary>(&e.node);
-  const bool minus = unary != nullptr && unary->op == Op::neg;
-  const bool known = pool_.is_integer_constant(value, &constant);
-  if (known ? constant >= 0 : !minus) return value;
+  if (!is_negative(e, value)) return value;
   return el_.sizes.expression(el_.sizes.normal(pool_.add(extent, value)));
 }
 
@@ -51,16 +55,13 @@ WholeTensors::Cut WholeTensors::cut(const ast::Slice& slice, Expr extent, Span a
   const Expr first = bound(slice.begin, forward ? zero : pool_.sub(extent, one));
   const Expr stop = bound(slice.end, forward ? extent : pool_.integer(-1));
   if (!first || !stop) return result;
-  if (slice.begin) {
-    require_at_most(zero, first, slice.begin->span);
-    // Downward the first entry itself must be there.
-    require_at_most(first, forward ? extent : pool_.sub(extent, one), slice.begin->span);
-  }
-  if (slice.end) {
-    require_at_most(zero, stop, slice.end->span);
-    require_at_most(stop, forward ? extent : pool_.sub(extent, one), slice.end->span);
-  }
-  if (slice.begin && slice.end) require_at_most(forward ? first : stop, forward ? stop : first, at);
+  // Downward the first entry itself must be there.
+  const Expr limit = forward ? extent : pool_.sub(extent, one);
+  const auto inside = [&](const ast::ExprPtr& written, Expr value) {
+    return !written || (require_at_most(zero, value, written->span) && require_at_most(value, limit, written->span));
+  };
+  if (!inside(slice.begin, first) || !inside(slice.end, stop)) return result;
+  if (slice.begin && slice.end && !require_at_most(forward ? first : stop, forward ? stop : first, at)) return result;
   const Expr length = forward ? pool_.sub(stop, first) : pool_.sub(first, stop);
   const std::int64_t stride = forward ? result.step : -result.step;
   result.extent = el_.sizes.expression(el_.sizes.normal(length));
@@ -86,13 +87,23 @@ bool WholeTensors::is_static(const Whole& x) const {
   return true;
 }
 
-Expr WholeTensors::data_index(const Whole& x, Span at) {
+Expr WholeTensors::data_index(Whole& x, Span at) {
   const DType type = el_.arith.type(x.value);
   if (x.value.strength == Strength::literal_real || !is_integer(type)) {
     el_.diagnostics.report<Code::subscript_type>(at, quern::name(x.value.strength == Strength::literal_real ? DType::f32 : type))
         .label("selects elements")
         .fix("cast it: i64(...); a mask selects with where(mask, x, 0)");
     return {};
+  }
+  // Positions that argsort gives are in range as soon as they have a name: that is where the proofs keep the fact.
+  const ir::Node& n = pool_[x.value.expr];
+  if (n.op == Op::map && n.payload == static_cast<std::int64_t>(ir::AxisMap::argsort)) {
+    std::string name;
+    const Meaning positions = materialised(x, at, name);
+    std::vector<Expr> subscripts;
+    for (const WholeAxis& axis : x.axes) subscripts.push_back(position(axis));
+    x.value = el_.read(positions, std::move(subscripts), {name, at, {}});
+    if (!x) return {};
   }
   return pool_.cast(x.value.expr, DType::i64);
 }
@@ -171,8 +182,8 @@ Whole WholeTensors::subscript(const ast::Subscript& s, Span at, Policy policy, T
     if (!value) return none(at);
     if (is_static(index) && policy == Policy::proof) {
       const Expr entry = from_end(written, value, own.extent);
-      require_at_most(pool_.integer(0), entry, item.span);
-      require_at_most(entry, pool_.sub(own.extent, pool_.integer(1)), item.span);
+      const Expr last = pool_.sub(own.extent, pool_.integer(1));
+      if (!require_at_most(pool_.integer(0), entry, item.span) || !require_at_most(entry, last, item.span)) return none(at);
       if (!own.stretches()) values[own.index] = entry;
       subscripts.push_back(entry);
     } else {
