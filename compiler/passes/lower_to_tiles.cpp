@@ -7,6 +7,7 @@
 
 #include "compiler/passes/alias.h"
 #include "compiler/passes/lower_group.h"
+#include "compiler/passes/reduce_strength.h"
 
 namespace quern::compiler {
 
@@ -242,6 +243,7 @@ tile::Kernel GroupLowering::run() {
     kernel.why.push_back(fmt::format("index {} is kept whole in a tile: a reduction over it does not split", program_.indices[*plan_.stream].name));
     return kernel;
   }
+  reduce_strength(program_, group_);
   share_costly();
   stage_operands();
   place_stages();

@@ -1,0 +1,99 @@
+// Strength reduction of exponentials and divisions inside one group.
+// A value that was itself computed carries a relative error of at least one rounding, so one more does not leave its
+// bound (a sum of n terms: n roundings); a value read from memory is exact, and then the operator stays as written.
+#include "compiler/passes/reduce_strength.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <unordered_map>
+
+namespace quern::compiler {
+
+using namespace ir;
+
+namespace {
+
+struct Strength {
+  Program& program;
+  ExprPool& pool;
+  Group& group;
+  std::unordered_map<TensorId, bool> known;
+
+  bool computed(Expr e) {
+    const Node n = pool[e];
+    switch (n.op) {
+      case Op::add: case Op::sub: case Op::mul: case Op::div: case Op::fma: return is_float(n.type) && !pool.free_indices(e).empty();
+      case Op::exp: case Op::exp2: case Op::log: case Op::tanh: case Op::erf: case Op::sigmoid: case Op::sqrt: return true;
+      case Op::neg: case Op::abs: return computed(n.args[0]);
+      case Op::where: return computed(n.args[1]) && (computed(n.args[2]) || pool.is_constant(n.args[2]));
+      case Op::cast: return is_float(n.type) && is_float(pool.type(n.args[0])) && computed(n.args[0]);
+      case Op::read: {
+        const auto t = static_cast<TensorId>(n.payload);
+        if (auto it = known.find(t); it != known.end()) return it->second;
+        known[t] = false;
+        for (const Stage& s : group.stages)
+          if (s.targets[0] == t)
+            return known[t] = s.form == Form::reduce ? s.reducer == Reducer::sum || ((s.reducer == Reducer::max || s.reducer == Reducer::min) && computed(s.body))
+                                                     : s.form == Form::pointwise && computed(s.body);
+        return false;
+      }
+      default: return false;
+    }
+  }
+
+  /// e * by, with the factor folded into a constant or uniform factor of e.
+  Expr scaled(Expr e, Expr by) {
+    const Node n = pool[e];
+    double a = 0, b = 0;
+    const bool constant = pool.is_real_constant(by, &b);
+    auto factor = [&](Expr k) { return constant && pool.is_real_constant(k, &a) ? pool.real(a * b, n.type) : pool.mul(k, by); };
+    if (n.op == Op::neg) return pool.apply(Op::neg, {scaled(n.args[0], by)});
+    if (n.op == Op::mul)
+      for (int side = 0; side < 2; ++side)
+        if (pool.free_indices(n.args[1 - side]).empty()) return pool.mul(n.args[side], factor(n.args[1 - side]));
+    if (n.op == Op::div && pool.free_indices(n.args[1]).empty()) {
+      if (constant && pool.is_real_constant(n.args[1], &a) && std::isnormal(static_cast<float>(b / a)))
+        return pool.mul(n.args[0], pool.real(b / a, n.type));
+      return pool.mul(n.args[0], pool.div(by, n.args[1]));
+    }
+    return pool.mul(e, by);
+  }
+
+  Expr rewrite(const Stage& stage, Expr root) {
+    return pool.rewrite(root, [&](Expr e) -> Expr {
+      const Node n = pool[e];
+      if (n.op == Op::exp && n.type == DType::f32) {
+        const Node d = pool[n.args[0]];
+        if (d.op != Op::sub || !computed(d.args[0])) return {};
+        const Expr log2e = pool.real(std::numbers::log2e, n.type);
+        return pool.apply(Op::exp2, {pool.sub(scaled(d.args[0], log2e), scaled(d.args[1], log2e))});
+      }
+      if (n.op == Op::div && is_float(n.type)) {
+        const Expr a = n.args[0], b = n.args[1];
+        if (pool.is_constant(b) || (!computed(a) && !computed(b))) return {};
+        auto stays = [&](IndexId i) { return pool.depends_on(a, i) && !pool.depends_on(b, i); };
+        if (!std::any_of(stage.free.begin(), stage.free.end(), stays) && !std::any_of(stage.axes.begin(), stage.axes.end(), stays)) return {};
+        // A tiny divisor is scaled up first: its reciprocal must not overflow where the quotient would not.
+        const double limit = n.type == DType::f32 ? 0x1p-100 : 0x1p-1000, lift = n.type == DType::f32 ? 0x1p64 : 0x1p512;
+        const Expr one = pool.real(1, n.type);
+        const Expr scale = pool.where(pool.less(pool.apply(Op::abs, {b}), pool.real(limit, n.type)), pool.real(lift, n.type), one);
+        return pool.mul(pool.mul(a, scale), pool.div(one, pool.mul(b, scale)));
+      }
+      return {};
+    });
+  }
+};
+
+}  // namespace
+
+void reduce_strength(Program& program, Group& group) {
+  if (program.annotations.precise) return;
+  Strength strength{program, program.pool, group, {}};
+  for (Stage& s : group.stages) {
+    if (s.form == Form::scan || s.form == Form::sort || s.form == Form::topk) continue;
+    s.body = strength.rewrite(s, s.body);
+  }
+}
+
+}  // namespace quern::compiler

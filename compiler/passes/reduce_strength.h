@@ -1,0 +1,13 @@
+// reduce_strength: dearer operators of a group's stages become cheaper ones where the error bounds leave room.
+#pragma once
+
+#include "compiler/passes/stage.h"
+
+namespace quern::compiler {
+
+/// exp(a - b) with computed a becomes exp2(a*log2(e) - b*log2(e)), whose factors fold into those of a and b; a / b with a
+/// divisor that stays the same along some loop becomes a product with its reciprocal. Both cost at most one rounding that
+/// the operands' own bounds already hold; exact operands are left alone, and so is a @precise program.
+void reduce_strength(ir::Program& program, Group& group);
+
+}  // namespace quern::compiler
