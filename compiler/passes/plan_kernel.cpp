@@ -165,9 +165,9 @@ struct Planner {
       plan.row_unroll = streamed ? (rich ? 12 : 4) : 6;
       if (!rich && !streamed) plan.row_unroll = 6;
       plan.blocks[*plan.lane] = std::int64_t{plan.lanes} * plan.lane_unroll;
-      if (auto row = blocked_row()) plan.blocks[*row] = 192;
+      if (auto row = blocked_row()) plan.blocks[*row] = 384;
       plan.stream = choose_stream();
-      if (plan.stream) plan.stream_block = blocked_row() ? 512 : 64;
+      if (plan.stream) plan.stream_block = blocked_row() ? 768 : 64;
     } else if (plan.lane && in_grid(*plan.lane)) {
       const bool flat = std::all_of(group.stages.begin(), group.stages.end(), [&](const Stage& s) {
         return s.axes.empty() && s.free.size() == group.grid.size();
