@@ -168,6 +168,7 @@ class Total {
     error_ += t.e;
     ++count_;
     if (!std::isfinite(t.v)) return void(infinite_ = true);
+    (t.v > 0 ? above_ : below_) += size + t.e;
     if (exact_) {
       if (t.e != 0) exact_ = false;
       else if (const int low = lowest_bit(size); low < low_) low_ = low;
@@ -182,6 +183,9 @@ class Total {
   }
   Value<R> finish(const Precision& p, double roundings = 0) const {
     if (error_ == kInf) return Value<R>::real(value_, kInf);
+    // Partial sums of both signs may overflow: an infinity then meets its opposite.
+    const double against = infinite_ ? (value_ > 0 ? below_ : value_ < 0 ? above_ : 0) : std::fmin(above_, below_);
+    if (against > p.largest) return Value<R>::real(value_, kInf);
     if (infinite_) return Value<R>::real(value_, 0);
     if (std::isinf(value_)) return Value<R>::real(std::copysign(std::numeric_limits<R>::max(), value_), 0);
     double e = error_;
@@ -207,6 +211,7 @@ class Total {
   }
   R value_ = 0;
   double size_ = 0, error_ = 0;
+  double above_ = 0, below_ = 0;  // finite terms by sign
   std::int64_t count_ = 0;
   int low_ = 2000;
   bool exact_ = true, infinite_ = false;

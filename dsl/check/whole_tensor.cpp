@@ -206,7 +206,13 @@ Whole WholeTensors::at_values(Whole x, std::vector<WholeAxis> axes, const Values
   for (const auto& [index, value] : values) {
     if (!kept.contains(index)) continue;
     const ir::Node& n = pool_[value];
-    movable = movable && n.op == Op::index && !pool_.depends_on(x.value.expr, static_cast<IndexId>(n.payload)) &&
+    // The form runs over the whole range of its index, so the new one must have the same.
+    const auto same_range = [&](IndexId other) {
+      const ir::Index &a = el_.program.indices[index], &b = el_.program.indices[other];
+      return el_.sizes.normal(a.begin) == el_.sizes.normal(b.begin) && el_.sizes.normal(a.end) == el_.sizes.normal(b.end);
+    };
+    movable = movable && n.op == Op::index && same_range(static_cast<IndexId>(n.payload)) &&
+              !pool_.depends_on(x.value.expr, static_cast<IndexId>(n.payload)) &&
               targets.insert(static_cast<IndexId>(n.payload)).second;
   }
   for (const auto& [index, value] : values) {
