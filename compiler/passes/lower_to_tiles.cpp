@@ -141,6 +141,9 @@ void GroupLowering::stage_operands() {
     auto wanted = [&](Expr e) {
       const Node& n = pool_[e];
       if (!lacks_one(e) || !pool_.depends_on_any(e, dims)) return false;
+      bool running = false;  // a value that the stream corrects as it goes is known in place only
+      for_each_node(pool_, e, [&](Expr x) { running = running || pool_[x].op == Op::accumulator; });
+      if (running) return false;
       if (n.op == Op::read && n.type == DType::i64) return false;
       int spans = 0;
       for (IndexId i : dims) spans += pool_.depends_on(e, i);
