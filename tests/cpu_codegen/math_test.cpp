@@ -39,6 +39,9 @@ const std::vector<Row>& rows() {
       {Op::sin, [](auto x, auto) { return std::sin(x); }, -1000, 1000},
       {Op::cos, [](auto x, auto) { return std::cos(x); }, -1000, 1000},
       {Op::tan, [](auto x, auto) { return std::tan(x); }, -1000, 1000},
+      {Op::sin, [](auto x, auto) { return std::sin(x); }, -1e30, 1e30},
+      {Op::cos, [](auto x, auto) { return std::cos(x); }, -1e30, 1e30},
+      {Op::tan, [](auto x, auto) { return std::tan(x); }, -3e6, 3e6},
       {Op::asin, [](auto x, auto) { return std::asin(x); }, -1, 1},
       {Op::acos, [](auto x, auto) { return std::acos(x); }, -1, 1},
       {Op::atan, [](auto x, auto) { return std::atan(x); }, -20, 20},
@@ -139,10 +142,8 @@ TEST_CASE("special values are those of the C library") {
     }
     for (const char* target : {"host", "avx2", "baseline"}) {
       for (const Row& row : rows()) {
-        const bool angles = row.op == Op::sin || row.op == Op::cos || row.op == Op::tan;
         const std::vector<T> out = evaluate(target, row, x, y);
         for (std::size_t k = 0; k < x.size(); ++k) {
-          if (angles && std::fabs(x[k]) > 1000 && !std::isinf(x[k])) continue;
           long double want = row.f(x[k], y[k]);
           if (row.op == Op::logaddexp && x[k] == y[k]) want = x[k] + std::log(2.0L);
           if (row.op == Op::logaddexp && (std::isnan(x[k]) || std::isnan(y[k]))) want = nan;

@@ -141,6 +141,17 @@ def main():
                     break
             else:
                 raise SystemExit(f"{name}: no degree reaches {target}")
+    # 2/pi in digits of 24 bits, enough for the largest f64.
+    words = []
+    mp.dps = 500
+    rest = 2 / +pi
+    for _ in range(52):
+        rest *= 2 ** 24
+        word = int(mp.floor(rest))
+        rest -= word
+        words.append(word)
+    print("inline constexpr double two_over_pi[] = {")
+    print("    " + ", ".join(f"{w}.0" for w in words) + "};")
     print("// clang-format on\n\n}  // namespace quern::cpu::coefficients")
 
 

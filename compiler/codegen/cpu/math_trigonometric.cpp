@@ -1,6 +1,11 @@
 // Circular functions, their inverses, roots. Arguments of sin, cos and tan are reduced by multiples of pi/2; f32 is
 // computed through f64 where that is the simpler way to the last bits (math.cpp decides).
+#include <llvm/IR/MDBuilder.h>
+#include <llvm/IR/Module.h>
+#include <llvm/Transforms/Utils/BasicBlockUtils.h>
+
 #include <cmath>
+#include <string>
 
 #include "compiler/codegen/cpu/math_coefficients.h"
 #include "compiler/codegen/cpu/math_real.h"
@@ -20,8 +25,101 @@ struct Angle {
   Value* quarter; // x = quarter * pi/2 + r
 };
 
-/// pi/2 in pieces of 33 bits, so that a quarter count below 2^20 times a piece is exact.
+/// Any |x| by multiplication with 2/pi to as many digits as it takes (Payne and Hanek): x = M 2^E, and the digits whose
+/// products with M are multiples of 4 are left out. f64 only.
+Angle reduce_large_angle(Real x) {
+  const Math& m = *x.m;
+  llvm::Module& module = *m.b.GetInsertBlock()->getModule();
+  llvm::GlobalVariable* table = module.getGlobalVariable("two_over_pi", true);
+  if (!table) {
+    llvm::Constant* digits = llvm::ConstantDataArray::get(m.b.getContext(), llvm::ArrayRef<double>(c::two_over_pi));
+    table = new llvm::GlobalVariable(module, digits->getType(), true, llvm::GlobalValue::PrivateLinkage, digits, "two_over_pi");
+  }
+  Value* bits = m.bits(m.abs(x));
+  Value* exponent = m.b.CreateSub(m.b.CreateLShr(bits, m.word(52)), m.word(1075));
+  Real whole = m.real(m.b.CreateOr(m.b.CreateAnd(bits, m.word((std::int64_t{1} << 52) - 1)), m.word(std::int64_t{1075} << 52)));
+  Real upper = m.real(m.b.CreateAnd(m.bits(whole), m.word(~((std::int64_t{1} << 26) - 1))));
+  Real lower = whole - upper;
+  // First digit that matters: floor((E - 2) / 24), not below 0 and not beyond the table for infinities.
+  Value* digit = m.b.CreateAShr(m.b.CreateMul(m.b.CreateSub(exponent, m.word(2)), m.word(2731)), m.word(16));
+  digit = m.b.CreateBinaryIntrinsic(llvm::Intrinsic::smin, m.b.CreateBinaryIntrinsic(llvm::Intrinsic::smax, digit, m.word(0)), m.word(41));
+  exponent = m.b.CreateSub(exponent, m.b.CreateMul(digit, m.word(24)));
+  Real high = m.n(0), low = m.n(0);
+  for (int j = 0; j < 8; ++j) {
+    Value* at = m.b.CreateGEP(m.b.getDoubleTy(), table, m.b.CreateAdd(digit, m.word(j)));
+    Value* loaded = lanes_of(m.type) == 1 ? static_cast<Value*>(m.b.CreateLoad(m.type, at))
+                                          : m.b.CreateMaskedGather(m.type, at, llvm::Align(8), nullptr, llvm::Constant::getNullValue(m.type));
+    Real unit = m.real(m.b.CreateShl(m.b.CreateAdd(exponent, m.word(1023 - 24 * (j + 1))), m.word(52)));
+    Real scaled = m.of(loaded) * unit;
+    for (Real part : {upper, lower}) {
+      Real p = part * scaled;              // exact: 27 bits times 24
+      p = p - m.round(p * 0.25) * 4.0;     // exact, too
+      Real sum = high + p;
+      Real back = sum - high;
+      low = low + ((high - (sum - back)) + (p - back));
+      high = sum;
+    }
+  }
+  const auto [n, quarter] = m.nearest(high);
+  Real rest = high - n;
+  Real top = rest + low;
+  Real bottom = low - (top - rest);
+  Real r = top * kHalfPi;
+  r = r + (m.product_error(top, m.n(kHalfPi), r) + (top * kHalfPiLow + bottom * kHalfPi));
+  Value* negative = m.negative(x);
+  r = m.pick(m.less(m.abs(x), m.infinity()), m.pick(negative, -r, r), m.nan());
+  return {r, m.b.CreateSelect(negative, m.b.CreateNeg(quarter), quarter)};
+}
+
+/// The same out of line, so that code which never sees such an angle stays short.
+llvm::Function* large_angle_function(const Math& m) {
+  llvm::Function* here = m.b.GetInsertBlock()->getParent();
+  llvm::Module& module = *here->getParent();
+  const std::string name = "large_angle_" + std::to_string(lanes_of(m.type));
+  if (llvm::Function* known = module.getFunction(name)) return known;
+  auto* pair = llvm::StructType::get(m.type, m.words);
+  auto* type = llvm::FunctionType::get(pair, {m.type}, false);
+  auto* function = llvm::Function::Create(type, llvm::Function::InternalLinkage, name, module);
+  function->setDoesNotThrow();
+  function->addFnAttr(llvm::Attribute::NoInline);
+  for (const char* which : {"prefer-vector-width", "min-legal-vector-width"}) function->addFnAttr(here->getFnAttribute(which));
+  Builder b(llvm::BasicBlock::Create(m.b.getContext(), "entry", function));
+  const Math inner(b, m.target, m.type);
+  const Angle a = reduce_large_angle(inner.of(function->getArg(0)));
+  Value* both = b.CreateInsertValue(llvm::PoisonValue::get(pair), a.r.v, 0);
+  b.CreateRet(b.CreateInsertValue(both, a.quarter, 1));
+  return function;
+}
+
+/// pi/2 in pieces of 33 bits, so that a quarter count below 2^20 times a piece is exact; larger angles take the long way.
+Angle reduce_small_angle(Real x);
 Angle reduce_angle(Real x) {
+  const Math& m = *x.m;
+  Builder& b = m.b;
+  const Angle small = reduce_small_angle(x);
+  Value* large = b.CreateNot(b.CreateFCmpOLE(m.abs(x).v, m.n(0x1p20).v));
+  Value* any = large->getType()->isVectorTy() ? b.CreateOrReduce(large) : large;
+  llvm::Function* function = large_angle_function(m);
+  llvm::Instruction* rest = &*b.GetInsertPoint();
+  llvm::BasicBlock* before = b.GetInsertBlock();
+  llvm::MDNode* cold = llvm::MDBuilder(b.getContext()).createBranchWeights(1, 1 << 20);
+  llvm::Instruction* then = llvm::SplitBlockAndInsertIfThen(any, rest->getIterator(), false, cold);
+  b.SetInsertPoint(then);
+  Value* both = b.CreateCall(function, {x.v});
+  Value* r = b.CreateSelect(large, b.CreateExtractValue(both, 0), small.r.v);
+  Value* q = b.CreateSelect(large, b.CreateExtractValue(both, 1), small.quarter);
+  b.SetInsertPoint(rest->getParent(), rest->getParent()->begin());
+  auto* angle = b.CreatePHI(m.type, 2);
+  auto* quarter = b.CreatePHI(m.words, 2);
+  angle->addIncoming(small.r.v, before);
+  angle->addIncoming(r, then->getParent());
+  quarter->addIncoming(small.quarter, before);
+  quarter->addIncoming(q, then->getParent());
+  b.SetInsertPoint(rest);
+  return {m.of(angle), quarter};
+}
+
+Angle reduce_small_angle(Real x) {
   const Math& m = *x.m;
   const auto [n, quarter] = m.nearest(x * 0x1.45f306dc9c883p-1);
   Real r = m.fma(-n, m.n(0x1.921fb544p+0), x);
