@@ -85,6 +85,7 @@ class GroupLowering {
   std::optional<ir::IndexId> lane_for(const Stage& stage, const std::vector<ir::IndexId>& dims);
   /// A stage that computes `body` once per point of its indices, for others to read.
   Stage operand_stage(const std::string& name, std::size_t equation, const std::vector<ir::IndexId>& free, ir::Expr body);
+  std::optional<ir::IndexId> turned_dim(const Stage& stage, const std::vector<ir::IndexId>& free, ir::IndexId lane);
   bool only_tiles_along(const Stage& stage, ir::IndexId lane) const;
   void push(tile::Block& out, tile::Nest nest);
   void store_row(tile::Block& out, const Stage& stage, std::size_t which, const Tile& row, ir::IndexId from, ir::IndexId to, ir::Expr value);

@@ -140,6 +140,22 @@ std::optional<IndexId> GroupLowering::lane_for(const Stage& stage, const std::ve
   return best;
 }
 
+/// The index along which a tensor that the lanes meet far apart has its elements side by side.
+std::optional<IndexId> GroupLowering::turned_dim(const Stage& stage, const std::vector<IndexId>& free, IndexId lane) {
+  std::optional<IndexId> found;
+  auto see = [&](TensorId tensor, const std::vector<Expr>& subscripts) {
+    if (program_.tensors[tensor].role == Role::scratch || tiles_.contains(tensor)) return;
+    if (step_along(program_, input_, tensor, subscripts, lane) != Step::far) return;
+    for (IndexId c : free)
+      if (c != lane && step_along(program_, input_, tensor, subscripts, c) == Step::adjacent) found = c;
+  };
+  for_each_read(pool_, stage, [&](Expr, const Node& n) { see(static_cast<TensorId>(n.payload), n.args); });
+  if (stage.stored) see(stage.targets[0], stage.subscripts);
+  if (found)
+    if (auto extent = constant_extent(program_, *found); extent && *extent < plan_.lanes) return std::nullopt;
+  return found;
+}
+
 Nest GroupLowering::nest_for(const Stage& stage, const std::vector<IndexId>& dims) {
   Nest nest;
   nest.note = note_of(stage);
@@ -160,10 +176,12 @@ Nest GroupLowering::nest_for(const Stage& stage, const std::vector<IndexId>& dim
   if (reuse) for (IndexId c : free) if (!lane_free || c != *lane) row = c;
   // Lanes that are one group of vectors stand outside: what depends on them alone is computed once.
   const bool group = lane_free && !row && plan_.blocks.contains(*lane) && plan_.blocks.at(*lane) == std::int64_t{plan_.lanes} * plan_.lane_unroll;
-  if (group) add(*lane, plan_.lane_unroll);
-  for (IndexId c : free) if (c != row && !(lane_free && c == *lane)) add(c, 1);
+  // Memory that lies along another index is turned in registers, a square of vectors at a time.
+  const auto turned = lane_free && inner.empty() && stage.form == Form::pointwise ? turned_dim(stage, free, *lane) : std::nullopt;
+  if (group) add(*lane, turned ? 1 : plan_.lane_unroll);
+  for (IndexId c : free) if (c != row && !(lane_free && c == *lane)) add(c, turned == c ? plan_.lanes : 1);
   if (row) add(*row, lane_free ? plan_.row_unroll : 4);
-  if (lane_free && !group) add(*lane, reuse ? plan_.lane_unroll : plan_.stream ? plan_.lane_unroll : inner.empty() ? 2 : 4);
+  if (lane_free && !group) add(*lane, turned ? 1 : reuse ? plan_.lane_unroll : plan_.stream ? plan_.lane_unroll : inner.empty() ? 2 : 4);
   for (IndexId c : inner) if (!(lane && c == *lane)) add(c, 1);
   if (lane && !lane_free) add(*lane, stage.form == Form::scan ? 1 : reuse ? 1 : 4);
   return nest;
