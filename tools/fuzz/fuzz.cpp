@@ -26,7 +26,7 @@ std::string program_of(std::uint64_t seed) {
   return generate(seed, options);
 }
 
-JudgeOptions judge_options_of(std::uint64_t seed, bool cpu) {
+JudgeOptions judge_options_of(std::uint64_t seed, bool cpu, const std::string& mutant) {
   JudgeOptions options;
   options.cpu = cpu;
   options.data_seed = seed;
@@ -37,6 +37,7 @@ JudgeOptions judge_options_of(std::uint64_t seed, bool cpu) {
     if (!pass.required && std::find(names.begin(), names.end(), pass.name) == names.end()) names.emplace_back(pass.name);
   if (seed % 8 == 5 && !names.empty()) options.without = {names[static_cast<std::size_t>(seed / 8 % names.size())]};
   if (seed % 16 == 9) options.without = names;
+  if (!mutant.empty()) options.without.push_back("mutant:" + mutant);
   return options;
 }
 
@@ -195,7 +196,7 @@ FuzzReport run_fuzz(const FuzzOptions& options, const std::function<void(int, co
     f.verdict = v;
     f.program = program;
     if (options.shrink) {
-      const JudgeOptions how = judge_options_of(seed, options.cpu);
+      const JudgeOptions how = judge_options_of(seed, options.cpu, options.mutant);
       f.program = shrink(program, [&](const std::string& smaller) { return judge_apart(smaller, how, options.seconds_per_program).outcome == v.outcome; },
                          v.outcome == Outcome::hang ? 12 : 300);
       if (f.program != program) f.verdict = judge_apart(f.program, how, options.seconds_per_program);
@@ -210,7 +211,7 @@ FuzzReport run_fuzz(const FuzzOptions& options, const std::function<void(int, co
       for (int i = 0; i < run; ++i) {
         const std::uint64_t seed = first + static_cast<std::uint64_t>(i);
         say(fmt::format("B {}", seed));
-        say(fmt::format("E {} {}", seed, encode(judge_all(program_of(seed), judge_options_of(seed, options.cpu)))));
+        say(fmt::format("E {} {}", seed, encode(judge_all(program_of(seed), judge_options_of(seed, options.cpu, options.mutant)))));
       }
     });
     std::uint64_t current = first;

@@ -20,6 +20,7 @@ struct FuzzOptions {
   bool shrink = true;
   int seconds_per_program = 60;
   int most_failures = 20;      // stop after as many
+  std::string mutant;          // a deliberate fault (compiler/mutants) in every program, in builds that have them
 };
 
 struct Failure {
@@ -39,7 +40,7 @@ struct FuzzReport {
 
 /// The program that a seed stands for, and how it is judged.
 std::string program_of(std::uint64_t seed);
-JudgeOptions judge_options_of(std::uint64_t seed, bool cpu);
+JudgeOptions judge_options_of(std::uint64_t seed, bool cpu, const std::string& mutant = {});
 
 /// Judges one text in a process of its own.
 Verdict judge_apart(const std::string& program, const JudgeOptions& options, int seconds);
