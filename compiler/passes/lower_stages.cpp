@@ -370,7 +370,8 @@ void GroupLowering::emit_select(Block& out, const Stage& stage) {
   if (domain && positions && !sort) {
     const Expr p = pool_.cast(read_tile(where), DType::i64);
     const Expr found = pool_.apply(Op::ge, {p, pool_.integer(0)});
-    live = pool_.both(found, pool_.substitute(domain, {{along, pool_.add(p, program_.indices[along].begin)}}));
+    // Nothing is read for a position that is not there.
+    live = pool_.where(found, pool_.substitute(domain, {{along, pool_.add(p, program_.indices[along].begin)}}), pool_.boolean(false));
   }
   auto hand_out = [&](std::size_t which, Expr value) {
     store_row(*at, stage, which, best, kept, kept, value);
