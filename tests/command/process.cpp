@@ -17,7 +17,7 @@ std::string content_of(const std::string& path) {
   return text.str();
 }
 
-Output quern(const std::vector<std::string>& arguments, const std::string& input, const std::vector<std::string>& environment) {
+Output run_quern(const std::vector<std::string>& arguments, const std::string& input, const std::vector<std::string>& environment) {
   const Folder folder;
   const std::string in = folder.file("in", input), out = folder.path("out"), err = folder.path("err");
   std::vector<std::string> words{QUERN_BINARY};

@@ -10,7 +10,7 @@ struct Output {
 };
 
 /// `input` becomes stdin. Environment: that of the test, with `environment` ("NAME=VALUE") added.
-Output quern(const std::vector<std::string>& arguments, const std::string& input = "", const std::vector<std::string>& environment = {});
+Output run_quern(const std::vector<std::string>& arguments, const std::string& input = "", const std::vector<std::string>& environment = {});
 
 /// A folder that goes away with the object.
 class Folder {

@@ -142,8 +142,18 @@ class Counter {
   void reduction(const ir::Node& node, const Conditions& conditions, double share) {
     ir::Expr body = node.args[0];
     Conditions inner = program_.pool.is_true(node.args[1]) ? conditions : with(conditions, node.args[1]);
-    // A factor that is zero outside its domain leaves nothing to add there.
-    for (ir::Expr domain : zero_outside(body)) inner = with(inner, domain);
+    // Where a guard leaves the neutral element there is nothing to combine: where(n <= m, w * v, 0) in a sum.
+    for (;;) {
+      const ir::Node& outer = program_.pool[body];
+      if (outer.op == ir::Op::where && program_.pool.is_constant(outer.args[2])) {
+        inner = with(inner, outer.args[0]);
+        body = outer.args[1];
+      } else if (outer.op == ir::Op::cast) {
+        body = outer.args[0];
+      } else {
+        break;
+      }
+    }
     const double terms = share * alive(inner) * points(free_of(body, node.axes));
     const ir::Node& inside = program_.pool[body];
     const auto reducer = static_cast<ir::Reducer>(node.payload);
@@ -153,20 +163,6 @@ class Counter {
     }
     if (reducer == ir::Reducer::sum && (inside.op == ir::Op::mul || inside.op == ir::Op::pow)) work_.multiply_adds += terms;
     visit(body, inner, share);
-  }
-
-  /// Domains of the softmax factors of a product, through casts.
-  std::vector<ir::Expr> zero_outside(ir::Expr e) {
-    const ir::Node& node = program_.pool[e];
-    std::vector<ir::Expr> result;
-    if (node.op == ir::Op::map && static_cast<ir::AxisMap>(node.payload) == ir::AxisMap::softmax) {
-      if (!program_.pool.is_true(node.args[1])) result.push_back(node.args[1]);
-    } else if (node.op == ir::Op::mul || node.op == ir::Op::cast) {
-      for (ir::Expr arg : node.args) {
-        for (ir::Expr domain : zero_outside(arg)) result.push_back(domain);
-      }
-    }
-    return result;
   }
 
   const ir::Program& program_;
