@@ -1,1 +1,4 @@
 set(links quern_compiler)
+if(TARGET quern_fuzz)
+  set(links quern_compiler quern_fuzz)
+endif()
