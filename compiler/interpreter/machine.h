@@ -167,7 +167,7 @@ class Total {
     size_ += size;
     error_ += t.e;
     ++count_;
-    if (!std::isfinite(t.v)) return void(infinite_ = true);
+    if (!std::isfinite(t.v)) return void((std::isnan(t.v) ? nan_ : infinite_) = true);
     (t.v > 0 ? above_ : below_) += size + t.e;
     if (exact_) {
       if (t.e != 0) exact_ = false;
@@ -183,10 +183,12 @@ class Total {
   }
   Value<R> finish(const Precision& p, double roundings = 0) const {
     if (error_ == kInf) return Value<R>::real(value_, kInf);
+    if (nan_) return Value<R>::real(value_, 0);
     // Partial sums of both signs may overflow: an infinity then meets its opposite.
     const double against = infinite_ ? (value_ > 0 ? below_ : value_ < 0 ? above_ : 0) : std::fmin(above_, below_);
     if (against > p.largest) return Value<R>::real(value_, kInf);
-    if (infinite_) return Value<R>::real(value_, 0);
+    // Infinities of both signs cancel to NaN as written; with a common factor moved out, as is allowed, one may remain.
+    if (infinite_) return Value<R>::real(value_, std::isnan(value_) ? kInf : 0);
     if (std::isinf(value_)) return Value<R>::real(std::copysign(std::numeric_limits<R>::max(), value_), 0);
     double e = error_;
     if (!(exact_ && size_ <= std::ldexp(1.0, std::min(1023, low_ + p.digits))))
@@ -214,7 +216,7 @@ class Total {
   double above_ = 0, below_ = 0;  // finite terms by sign
   std::int64_t count_ = 0;
   int low_ = 2000;
-  bool exact_ = true, infinite_ = false;
+  bool exact_ = true, infinite_ = false, nan_ = false;
 };
 
 }  // namespace quern::interpreter
