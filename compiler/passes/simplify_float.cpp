@@ -206,6 +206,8 @@ Expr double_casts(const RuleScope& s, Expr e) {
   // when the last step is the same kind of step.
   if (is_float(inner.type) && !is_float(from) && !is_float(n.type)) return {};
   if (n.type == DType::boolean) return {};
+  // Stored types are left through f32, as everywhere else.
+  if (is_small_float(from) && n.type != DType::f32 && n.type != DType::f64) return {};
   return pool.cast(inner.args[0], n.type, n.flags);
 }
 

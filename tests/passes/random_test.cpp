@@ -60,6 +60,7 @@ TEST_CASE("every pass keeps the meaning of random programs") {
       options.after = [&](const Pass& pass, const ir::Program& now, bool changed, double) {
         if (changed) stages.emplace_back(std::string(pass.name), now);
       };
+      stages.emplace_back("nothing", original);
       ir::Program last = original;
       run_passes(last, options);
       if (!stages.empty() && count > 1) stages.erase(stages.begin(), stages.end() - 1);  // all stages when asked for one program
