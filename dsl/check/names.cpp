@@ -55,7 +55,9 @@ void Elaborator::report_unknown(const std::string& name, Span at) {
 
 std::string Elaborator::fresh_name(std::string_view stem) const {
   std::string name(stem);
-  for (int i = 2; names.contains(name); ++i) name = fmt::format("{}_{}", stem, i);
+  // A later statement of the text may define the name too.
+  const auto taken = [&] { return names.contains(name) || source.text().find(name) != std::string::npos; };
+  for (int i = 2; taken(); ++i) name = fmt::format("{}_{}", stem, i);
   return name;
 }
 

@@ -29,7 +29,7 @@ void Elaborator::statement(const ast::Statement& s) {
           if (!node.value || node.targets.empty()) return;
           const bool bare = std::any_of(node.targets.begin(), node.targets.end(), [](const auto& t) { return !t.bracketed; });
           left_text_ = std::string(source.slice(node.targets[0].span));
-          if (bare && has_whole_tensors(*node.value)) whole_tensor_statement(node, s.span);
+          if (bare && (node.op != ir::AssignOp::set || has_whole_tensors(*node.value))) whole_tensor_statement(node, s.span);
           else index_statement(node, s.span);
           left_text_.clear();
         } else if constexpr (std::is_same_v<T, ast::View>) {

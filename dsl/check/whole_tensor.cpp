@@ -2,6 +2,7 @@
 #include "dsl/check/whole_tensor.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace quern::dsl {
 
@@ -54,6 +55,7 @@ Whole WholeTensors::expression(const ast::Expr& e) {
   struct Visit {
     WholeTensors& w;
     const ast::Expr& e;
+    Guarded guard;
     Whole plain() { return w.scalar(w.el_.expression(e)); }
     Whole operator()(const ast::Invalid&) { return w.none(e.span); }
     Whole operator()(const ast::Number&) { return plain(); }
@@ -76,11 +78,11 @@ Whole WholeTensors::expression(const ast::Expr& e) {
     }
     Whole operator()(const ast::List& l) { return w.list(l, e.span); }
     Whole operator()(const ast::Call& c) { return w.call(c, e.span); }
-    Whole operator()(const ast::Subscript& s) { return w.subscript(s, e.span); }
+    Whole operator()(const ast::Subscript& s) { return w.subscript(s, e.span, guard); }
     Whole operator()(const ast::AxisForm&) { return plain(); }
     Whole operator()(const ast::Einsum& s) { return w.einsum(s, e.span); }
   };
-  Whole result = std::visit(Visit{*this, e}, e.node);
+  Whole result = std::visit(Visit{*this, e, std::exchange(guard_, {})}, e.node);
   result.span = e.span;
   result.value.span = e.span;
   return result;
@@ -232,7 +234,13 @@ Whole WholeTensors::at_values(Whole x, std::vector<WholeAxis> axes, const Values
     const auto value = values.find(axis.index);
     subscripts.push_back(!axis.stretches() && value != values.end() ? value->second : position(axis));
   }
-  result.value = el_.read(tensor, std::move(subscripts), {name, at, {}});
+  // Whoever moves a value has made sure of the range: slices by conditions on the call, parts of a list by guards.
+  if (const auto* part = std::get_if<TensorName>(&tensor)) {
+    const DType type = el_.program.tensors[part->tensor].type;
+    result.value = Typed{pool_.read(part->tensor, type, std::move(subscripts)), Strength::strong, at, {}};
+  } else {
+    result.value = {};
+  }
   return result;
 }
 

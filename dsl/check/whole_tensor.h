@@ -69,7 +69,12 @@ class WholeTensors {
   void broken(const ast::Assign& assign);
 
   // --- whole_tensor_subscript.cpp
-  Whole subscript(const ast::Subscript& s, Span at, Policy policy = Policy::proof, Typed fill = {});
+  /// The condition of the `where` that a read is a branch of: it guards the read, as in index form.
+  struct Guarded {
+    const Whole* condition = nullptr;
+    bool truth = true;
+  };
+  Whole subscript(const ast::Subscript& s, Span at, Guarded guard, Policy policy = Policy::proof, Typed fill = {});
   struct Cut {
     ir::Expr start, extent;
     std::int64_t step = 1;
@@ -84,7 +89,7 @@ class WholeTensors {
   bool require_at_most(ir::Expr low, ir::Expr high, Span at);
   /// Element at `ids` along one axis of `x`, for take and its relatives.
   Whole gathered(const ast::Expr& base, Whole x, std::vector<ir::Expr> subscripts, std::vector<WholeAxis> axes, Span at,
-                 Policy policy, Typed fill, std::vector<Span> items);
+                 Guarded guard, Policy policy, Typed fill, std::vector<Span> items);
   bool is_static(const Whole& x) const;
   ir::Expr data_index(Whole& x, Span at);
 
@@ -146,6 +151,7 @@ class WholeTensors {
   Whole squeeze(const Arguments& a, Span at);
   Whole flip(const Arguments& a, Span at);
   Whole matmul_call(const Arguments& a, Span at);
+  bool unstretched(const std::vector<Whole>& parts, const std::vector<WholeAxis>& axes);
   Whole stacked(std::vector<Whole> parts, std::size_t at_axis, Span at);
   /// parts[p] for ends[p-1] <= position < ends[p], as a balanced tree of choices.
   Typed chosen(const std::vector<Typed>& parts, const std::vector<ir::Expr>& ends, std::size_t first, std::size_t last,
@@ -156,6 +162,7 @@ class WholeTensors {
   std::set<ir::IndexId> own_;                        // made here, to be named
   std::vector<std::map<std::string, Whole>> frames_; // arguments of `let` functions
   std::vector<const ast::Let*> calls_;
+  Guarded guard_;                                    // for the very next expression
 };
 
 /// A function that works on whole tensors only: concat, arange, ...

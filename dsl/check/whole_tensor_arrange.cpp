@@ -28,6 +28,18 @@ Whole WholeTensors::list(const ast::List& list, Span at) {
   return stacked(std::move(parts), 0, at);
 }
 
+/// A literal 1 beside another size would have to stretch, which parts of one tensor do not do.
+bool WholeTensors::unstretched(const std::vector<Whole>& parts, const std::vector<WholeAxis>& axes) {
+  for (const Whole& x : parts) {
+    for (std::size_t i = 0; i < x.rank(); ++i) {
+      if (x.axes[i].stretches() == axes[i].stretches()) continue;
+      el_.diagnostics.report<Code::broadcast_clash>(x.span, "1", el_.sizes.text(axes[i].extent)).label(fmt::format("axis {} has size 1", i));
+      return false;
+    }
+  }
+  return true;
+}
+
 /// Equal shapes side by side along a new axis.
 Whole WholeTensors::stacked(std::vector<Whole> parts, std::size_t at_axis, Span at) {
   for (const Whole& x : parts) {
@@ -37,15 +49,7 @@ Whole WholeTensors::stacked(std::vector<Whole> parts, std::size_t at_axis, Span 
     return none(at);
   }
   Whole result = none(at);
-  if (!broadcast(parts, result.axes, at)) return result;
-  // A literal 1 beside another size would have to stretch, which a list does not do.
-  for (const Whole& x : parts) {
-    for (std::size_t i = 0; i < x.rank(); ++i) {
-      if (x.axes[i].stretches() == result.axes[i].stretches()) continue;
-      el_.diagnostics.report<Code::broadcast_clash>(x.span, "1", el_.sizes.text(result.axes[i].extent)).label(fmt::format("shape {}", shape_text(x.axes)));
-      return none(at);
-    }
-  }
+  if (!broadcast(parts, result.axes, at) || !unstretched(parts, result.axes)) return none(at);
   const WholeAxis along = axis(pool_.integer(static_cast<std::int64_t>(parts.size())));
   std::vector<Typed> values;
   std::vector<Expr> ends;
@@ -112,7 +116,7 @@ Whole WholeTensors::concat(const Arguments& a, Span at) {
     begin = ends[p];
   }
   Whole result = none(at);
-  if (!broadcast(parts, result.axes, at)) return result;
+  if (!broadcast(parts, result.axes, at) || !unstretched(parts, result.axes)) return none(at);
   std::vector<Typed> values;
   for (const Whole& x : parts) values.push_back(x.value);
   result.value = chosen(values, ends, 0, values.size(), position(joined), at);
@@ -143,7 +147,7 @@ Whole WholeTensors::take(const Arguments& a, Span at) {
     if (i == *along) axes.insert(axes.end(), ids.axes.begin(), ids.axes.end());
     else axes.push_back(x.axes[i]);
   }
-  return gathered(*a.values[0], std::move(x), std::move(subscripts), std::move(axes), at, Policy::proof, {}, {});
+  return gathered(*a.values[0], std::move(x), std::move(subscripts), std::move(axes), at, {}, Policy::proof, {}, {});
 }
 
 Whole WholeTensors::along_axis(const ast::Expr& base, const ast::Expr& written, const ast::Expr* axis, Span at) {
@@ -165,7 +169,7 @@ Whole WholeTensors::along_axis(const ast::Expr& base, const ast::Expr& written, 
     subscripts.push_back(i == *along ? ids.value.expr : position(ids.axes[i]));
   }
   std::vector<WholeAxis> axes = ids.axes;
-  return gathered(base, std::move(x), std::move(subscripts), std::move(axes), at, Policy::proof, {}, {});
+  return gathered(base, std::move(x), std::move(subscripts), std::move(axes), at, {}, Policy::proof, {}, {});
 }
 
 Whole WholeTensors::take_along_axis(const Arguments& a, Span at) { return along_axis(*a.values[0], *a.values[1], a.values[2], at); }

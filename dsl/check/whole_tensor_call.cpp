@@ -207,7 +207,11 @@ Whole WholeTensors::call(const ast::Call& c, Span at) {
     el_.diagnostics.report<Code::unexpected_keyword>(a.keyword->span, callee, a.keyword->text).fix("write the arguments in order");
     return none(at);
   }
-  for (const ast::Argument& a : c.arguments) values.push_back(expression(*a.value));
+  values.reserve(c.arguments.size());
+  for (const ast::Argument& a : c.arguments) {
+    if (op == Op::where && !values.empty()) guard_ = {&values.front(), values.size() == 1};
+    values.push_back(expression(*a.value));
+  }
   const bool folds = op == Op::max || op == Op::min;
   const std::size_t arity = clip ? 3 : static_cast<std::size_t>(ir::info(op).arity);
   if (folds ? values.size() < 2 : values.size() != arity) {
@@ -302,7 +306,7 @@ Whole WholeTensors::policy_call(Policy policy, const ast::Call& c, Span at) {
     }
     fill = value.value;
   }
-  return subscript(*s, a.values[0]->span, policy, fill);
+  return subscript(*s, a.values[0]->span, {}, policy, fill);
 }
 
 bool WholeTensors::needs_rank(const Whole& x, std::size_t least, std::string_view what, Span at) {

@@ -108,7 +108,7 @@ Expr WholeTensors::data_index(Whole& x, Span at) {
   return pool_.cast(x.value.expr, DType::i64);
 }
 
-Whole WholeTensors::subscript(const ast::Subscript& s, Span at, Policy policy, Typed fill) {
+Whole WholeTensors::subscript(const ast::Subscript& s, Span at, Guarded guard, Policy policy, Typed fill) {
   Whole x = expression(*s.base);
   if (!x) return none(at);
 
@@ -204,12 +204,24 @@ Whole WholeTensors::subscript(const ast::Subscript& s, Span at, Policy policy, T
   if (!broadcast(data, common, at)) return none(at);
   for (std::size_t i = 0; i < data.size(); ++i) subscripts[data_axes[i]] = data[i].value.expr;
   axes.insert(axes.begin() + static_cast<std::ptrdiff_t>(adjacent ? data_at : 0), common.begin(), common.end());
-  return gathered(*s.base, std::move(x), std::move(subscripts), std::move(axes), at, policy, fill, std::move(places));
+  return gathered(*s.base, std::move(x), std::move(subscripts), std::move(axes), at, guard, policy, fill, std::move(places));
 }
 
 Whole WholeTensors::gathered(const ast::Expr& base, Whole x, std::vector<Expr> subscripts, std::vector<WholeAxis> axes, Span at,
-                             Policy policy, Typed fill, std::vector<Span> items) {
+                             Guarded guarded, Policy policy, Typed fill, std::vector<Span> items) {
   Whole result{std::move(axes), {}, at};
+  std::optional<Elaborator::Guard> guard;
+  if (guarded.condition != nullptr && *guarded.condition && el_.arith.type(guarded.condition->value) == DType::boolean) {
+    // The axes of condition and branch will be one, right-aligned: the condition is read at those of the branch.
+    const Whole& condition = *guarded.condition;
+    Values values;
+    for (std::size_t i = 0; i < std::min(condition.rank(), result.rank()); ++i) {
+      const WholeAxis& from = condition.axes[condition.rank() - 1 - i];
+      const WholeAxis& to = result.axes[result.rank() - 1 - i];
+      if (!from.stretches() && !to.stretches() && el_.sizes.equal(from.extent, to.extent)) values[from.index] = pool_.index(to.index);
+    }
+    guard.emplace(el_, pool_.substitute(condition.value.expr, values), guarded.truth);
+  }
   const auto* use = std::get_if<ast::NameUse>(&base.node);
   const bool argument = use != nullptr && !frames_.empty() && frames_.back().contains(use->name);
   const Entry* entry = use != nullptr && !argument ? el_.find(use->name) : nullptr;

@@ -38,7 +38,7 @@ Infix infix(Op op) {
   }
 }
 
-constexpr int kProductStrength = 5, kUnaryStrength = 6, kPowerStrength = 7, kPostfixStrength = 8;
+constexpr int kProductStrength = 5, kUnaryStrength = 6, kPostfixStrength = 8;
 
 int strength(const Expr& expr) {
   if (const auto* b = std::get_if<Binary>(&expr.node)) return infix(b->op).strength;
