@@ -264,6 +264,9 @@ TEST_CASE("a user's executor runs the tasks") {
 }
 
 TEST_CASE("a forked child computes and compiles") {
+#ifdef __SANITIZE_THREAD__
+  return;  // the thread sanitizer allows no threads after fork
+#endif
   const Kernel k("kernel f(x: f32[M,N]) -> (o: f32[M]) { o[m] = sum[n](x[m,n]) }");
   const std::vector<float> x(200000, 1);
   k(TensorView(x, {400, 500}));
