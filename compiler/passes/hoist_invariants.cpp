@@ -129,7 +129,9 @@ struct Hoister {
   /// A temp with the reduction of `body`, read at the point of the equation.
   Expr reduction(const Equation& of, Reducer reducer, const std::vector<IndexId>& axes, Expr body, Expr domain, DType type) {
     const Expr form = pool.reduce(reducer, axes, body, domain, type);
-    const std::string base = program.tensors[of.targets[0]].name, label = "_" + std::string(name(reducer));
+    const std::string base = program.tensors[of.targets[0]].name;
+    std::string label(1, '_');  // not "_" + ...: g++ 12 warns of its own string there
+    label += name(reducer);
     Temp temp = add_temp(program, base.ends_with(label) ? base : base + label, type, free_in_order(pool, form, of.indices));
     temp.equation.body = fresh_copy(program, form, temp.renaming);
     temp.equation.span = of.span;
