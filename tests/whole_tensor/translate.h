@@ -22,6 +22,7 @@ inline Translated translate(const std::string& text) {
   Diagnostics reading;
   const ast::File file = parse(source, reading);
   result.messages = render(reading, source);
+  if (reading.has_errors()) return result;
   for (const ast::Item& item : file.items) {
     const auto* kernel = std::get_if<ast::Kernel>(&item.node);
     if (kernel == nullptr) continue;
