@@ -95,7 +95,7 @@ Typed Elaborator::name_use(const std::string& name, Span at) {
     if (std::holds_alternative<TensorName>(m) || std::holds_alternative<ViewName>(m)) {
       if (shape(m).empty()) return read(m, {}, {name, at, {}});
       const auto rank = shape(m).size();
-      diagnostics.report<Code::tensor_without_subscripts>(at, name, rank)
+      diagnostics.report<Code::tensor_without_subscripts>(at, name)
           .label(fmt::format("needs {} subscript{}", rank, rank == 1 ? "" : "s"))
           .fix(fmt::format("write {}[{}]", name, rank == 1 ? "i" : rank == 2 ? "i,j" : "i,j,..."));
       return none;
