@@ -11,11 +11,30 @@ using ir::Expr;
 using ir::Op;
 
 constexpr int kMaxDepth = 9;
-constexpr int kBudget = 1500;
+constexpr int kBudget = 600;
+constexpr std::size_t kMaxGoalTerms = 40;
 constexpr std::size_t kMaxForms = 120;
 constexpr int kMaxConditionSteps = 64;
 
 bool is_comparison(Op op) { return op == Op::eq || op == Op::ne || op == Op::lt || op == Op::le || op == Op::gt || op == Op::ge; }
+
+/// Whether a term of f divides the monomial.
+bool mentions(const NormalForm& f, const NormalForm::Monomial& target) {
+  return std::any_of(f.terms().begin(), f.terms().end(), [&](const auto& term) {
+    return std::includes(target.begin(), target.end(), term.first.begin(), term.first.end()) && (target.empty() || !term.first.empty());
+  });
+}
+
+/// e = f + c with a constant c >= 0.
+bool covers(const NormalForm& f, const NormalForm& e) {
+  const auto& a = f.terms();
+  const auto& b = e.terms();
+  auto x = a.begin(), y = b.begin();
+  // The constant term comes first.
+  const std::int64_t cf = x != a.end() && x->first.empty() ? (x++)->second : 0;
+  const std::int64_t ce = y != b.end() && y->first.empty() ? (y++)->second : 0;
+  return ce >= cf && std::distance(x, a.end()) == std::distance(y, b.end()) && std::equal(x, a.end(), y);
+}
 
 Op negated(Op op) {
   switch (op) {
@@ -183,7 +202,11 @@ void Proofs::add_form(Forms& to, const NormalForm& f) {
   for (const auto& [m, c] : f.terms()) {
     if (m.size() != 1) continue;
     const ir::Node n = program_.pool[m[0]];
-    if ((n.op == Op::max && c < 0) || (n.op == Op::min && c > 0)) {
+    // Only where it stands nowhere else: in t*C - t, the first t would have to stay.
+    const bool alone = std::none_of(f.terms().begin(), f.terms().end(), [&](const auto& other) {
+      return &other.first != &m && std::binary_search(other.first.begin(), other.first.end(), m[0]);
+    });
+    if (alone && ((n.op == Op::max && c < 0) || (n.op == Op::min && c > 0))) {
       add_form(to, f.with(m[0], read(n.args[0])));
       add_form(to, f.with(m[0], read(n.args[1])));
       to.push_back(f);  // the goal may be this very fact
@@ -202,12 +225,19 @@ void Proofs::add_form(Forms& to, const NormalForm& f) {
   }
 }
 
+// A side question of the search: it takes from the same budget and asks no side questions of its own.
 bool Proofs::positive(const NormalForm& e) {
   if (auto c = e.as_constant()) return *c > 0;
+  const NormalForm goal = e - NormalForm::constant(1);
+  if (std::any_of(forms_.begin(), forms_.end(), [&](const NormalForm& f) { return covers(f, goal); })) return true;
+  if (asking_) return false;
+  asking_ = true;
   const int kept = budget_;
-  budget_ = std::min(budget_, 100);
-  const bool yes = nonnegative(e - NormalForm::constant(1), 3);
-  budget_ = kept - 1;
+  budget_ = std::min(budget_, 60);
+  const int given = budget_;
+  const bool yes = nonnegative(goal, 3);
+  budget_ = kept - (given - std::max(budget_, 0)) - 1;
+  asking_ = false;
   return yes;
 }
 
@@ -292,8 +322,8 @@ bool Proofs::nonnegative(const NormalForm& e, int depth) {
   if (plain) return true;
   // A fact says it as it stands, whatever its atoms are.
   for (const NormalForm& f : forms_)
-    if (const auto slack = (e - f).as_constant(); slack && *slack >= 0) return true;
-  if (depth == 0) return false;
+    if (covers(f, e)) return true;
+  if (depth == 0 || e.terms().size() > kMaxGoalTerms) return false;
   bool done = false;
   const bool answer = split_cases(e, depth, done);
   return done ? answer : eliminate(e, depth);
@@ -336,15 +366,14 @@ bool Proofs::split_cases(const NormalForm& e, int depth, bool& done) {
       }
       done = true;
       for (const Case& one : cases) {
-        const Forms kept = forms_;
-        const auto kept_atoms = seen_atoms_;
+        const std::size_t kept = forms_.size(), kept_atoms = seen_atoms_.size();
         for (const NormalForm& f : one.facts) add_form(forms_, f);
         const NormalForm goal = e.with(atom, one.value);
         for (const auto& [gm, gc] : goal.terms())
           for (Expr a : gm) add_atom_facts(a);
         const bool yes = nonnegative(goal, depth - 1);
-        forms_ = kept;
-        seen_atoms_ = kept_atoms;
+        forms_.resize(kept);
+        seen_atoms_.resize(kept_atoms);
         if (!yes) return false;
       }
       return true;
@@ -382,8 +411,10 @@ bool Proofs::eliminate(const NormalForm& e, int depth) {
       if (nonnegative(goal, depth - 1)) return true;
     }
   }
-  const Forms forms = forms_;
-  for (const NormalForm& f : forms) {
+  // Deeper steps only append, and take back what they appended: what is here now stays.
+  const std::size_t count = forms_.size();
+  for (std::size_t i = 0; i < count; ++i) {
+    const NormalForm f = mentions(forms_[i], target) ? forms_[i] : NormalForm();
     for (const auto& [m, c] : f.terms()) {
       if ((c < 0) != (coefficient < 0) || c == INT64_MIN) continue;
       const auto factor = quotient(target, m);

@@ -79,6 +79,7 @@ class Proofs {
   Forms forms_;                       // known >= 0
   std::vector<ir::Expr> seen_atoms_;  // whose facts are in forms_
   int atom_depth_ = 0;
+  bool asking_ = false;
 };
 
 }  // namespace quern::dsl

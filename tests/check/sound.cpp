@@ -2,6 +2,8 @@
 // every point of a small box of sizes. A counterexample would be a read outside memory.
 #include <random>
 
+#include <fmt/format.h>
+
 #include "dsl/check/proofs.h"
 #include "dsl/ir/operators.h"
 #include "tests/catch.h"
@@ -55,11 +57,11 @@ class Claim {
               bool holds = true;
               for (std::size_t g = 0; g < guards_.size() && holds; ++g) holds = (at(guards_[g]) != 0) == truths_[g];
               if (!holds || at(low_) + strict_ <= at(high_)) continue;
-              std::string text = sizes_.text(low_) + (strict_ ? " < " : " <= ") + sizes_.text(high_) + " at";
-              for (auto v : symbols_) text += " " + std::to_string(v);
-              for (auto v : indices_) text += " " + std::to_string(v);
-              for (std::size_t g = 0; g < guards_.size(); ++g) text += (truths_[g] ? "; " : "; not ") + sizes_.text(guards_[g]);
-              for (const auto& i : program_.indices) text += "; " + i.name + " in " + sizes_.text(i.begin) + ":" + sizes_.text(i.end);
+              std::string text = fmt::format("{} {} {} at", sizes_.text(low_), strict_ ? "<" : "<=", sizes_.text(high_));
+              for (auto v : symbols_) text += fmt::format(" {}", v);
+              for (auto v : indices_) text += fmt::format(" {}", v);
+              for (std::size_t g = 0; g < guards_.size(); ++g) text += fmt::format("; {}{}", truths_[g] ? "" : "not ", sizes_.text(guards_[g]));
+              for (const auto& i : program_.indices) text += fmt::format("; {} in {}:{}", i.name, sizes_.text(i.begin), sizes_.text(i.end));
               return text;
             }
     return {};
