@@ -1,10 +1,12 @@
 // flatten: every reduce, map, scan and topk below the root of an equation gets a temp of its own over its free indices.
-// Goes in: any checked program (no form inside a scan may use `prev`). Comes out: equations whose body is pointwise, or one binding form over pointwise bodies.
+// Goes in: any checked program. Comes out: equations whose body is pointwise, or one binding form over pointwise bodies.
 // The idea is in the guards: a form that stood behind a condition (a branch of `where`, the domain of a form around it,
 // a softmax that is zero at the point) inherits that condition when reading without it could go wrong, so a guarded-off
 // point reads nothing; its value there is never used.
 #include <algorithm>
+#include <stdexcept>
 
+#include "compiler/passes/free_previous.h"
 #include "compiler/passes/passes.h"
 #include "compiler/passes/ranges.h"
 #include "compiler/passes/walk.h"
@@ -14,6 +16,15 @@ namespace quern::compiler {
 using namespace ir;
 
 namespace {
+
+std::string_view label_of(const Node& node) {
+  switch (node.op) {
+    case Op::reduce: return name(static_cast<Reducer>(node.payload));
+    case Op::map: return name(static_cast<AxisMap>(node.payload));
+    case Op::scan: return "scan";
+    default: return "topk";
+  }
+}
 
 struct Flattener {
   Program& program;
@@ -88,7 +99,11 @@ struct Flattener {
     if (auto it = done.find(key); it != done.end()) return it->second;
     const Node node = pool[e];
     Expr result;
-    if (binds_axes(node.op)) {
+    if (binds_axes(node.op) && node.op != Op::scan && uses_previous(pool, e)) {
+      const auto moved = without_previous_inside(program, e);
+      if (!moved) throw std::logic_error("quern internal error: flatten: `prev` cannot leave a " + std::string(label_of(node)) + " in the body of a scan");
+      result = visit(*moved, guard);
+    } else if (binds_axes(node.op)) {
       const Expr wanted = guard_of_form(node, guard);
       result = name_form(form(node, wanted), wanted);
     } else if (node.op == Op::where) {
@@ -169,13 +184,7 @@ struct Flattener {
     form = guarded(form, guard);
     if (auto it = named.find(form.id); it != named.end()) return it->second;
     const Node node = pool[form];
-    std::string label;
-    switch (node.op) {
-      case Op::reduce: label = name(static_cast<Reducer>(node.payload)); break;
-      case Op::map: label = name(static_cast<AxisMap>(node.payload)); break;
-      case Op::scan: label = "scan"; break;
-      default: label = "topk"; break;
-    }
+    const std::string label(label_of(node));
     const std::vector<IndexId> free = free_in_order(pool, form, order);
     if (node.op == Op::topk_value || node.op == Op::topk_position) {
       Node value = node, position = node;

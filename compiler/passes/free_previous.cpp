@@ -1,0 +1,114 @@
+// Moving `prev` out of reductions (free_previous.h): sums of polynomials in it by their Taylor coefficients at 0, max and
+// min through terms and through max and min themselves.
+#include "compiler/passes/free_previous.h"
+
+#include <algorithm>
+
+#include "compiler/passes/algebra.h"
+#include "compiler/passes/walk.h"
+
+namespace quern::compiler {
+
+using namespace ir;
+
+bool uses_previous(const ExprPool& pool, Expr e) {
+  const Node& n = pool[e];
+  if (n.op == Op::previous) return true;
+  if (n.op == Op::scan) return uses_previous(pool, n.args[2]);  // its body has a `prev` of its own
+  return std::any_of(n.args.begin(), n.args.end(), [&](Expr a) { return uses_previous(pool, a); });
+}
+
+namespace {
+
+bool is_zero(const ExprPool& pool, Expr e) {
+  double v = 1;
+  return pool.is_real_constant(e, &v) && v == 0;
+}
+
+/// e with prev = 0, where what it multiplies is gone, infinite or not.
+Expr at_zero(ExprPool& pool, Expr e) {
+  if (!uses_previous(pool, e)) return e;
+  const Node n = pool[e];
+  if (n.op == Op::previous) return zero(pool, n.type);
+  std::vector<Expr> args;
+  for (Expr a : n.args) args.push_back(at_zero(pool, a));
+  switch (n.op) {
+    case Op::mul: if (is_zero(pool, args[0]) || is_zero(pool, args[1])) return zero(pool, n.type); break;
+    case Op::div: case Op::neg: if (is_zero(pool, args[0])) return zero(pool, n.type); break;
+    case Op::add:
+      if (is_zero(pool, args[0])) return args[1];
+      if (is_zero(pool, args[1])) return args[0];
+      break;
+    case Op::sub: if (is_zero(pool, args[1])) return args[0]; break;
+    default: break;
+  }
+  if (is_elementwise(n.op)) return pool.apply(n.op, args);
+  if (n.op == Op::cast) return pool.cast(args[0], n.type, n.flags);
+  Node copy = n;
+  copy.args = std::move(args);
+  return pool.intern(std::move(copy));
+}
+
+constexpr int kMostPowers = 4;
+
+std::optional<Expr> out_of_sum(Program& program, const Node& n) {
+  ExprPool& pool = program.pool;
+  if (!is_float(n.type)) return std::nullopt;
+  const Expr previous = pool.previous(n.type);
+  Expr body = n.args[0], total, power;
+  double factorial = 1;
+  for (int degree = 0;; ++degree) {
+    const Expr coefficient = at_zero(pool, body);
+    if (uses_previous(pool, coefficient) || degree > kMostPowers) return std::nullopt;
+    if (!is_zero(pool, coefficient)) {
+      Expr term = pool.reduce(Reducer::sum, n.axes, coefficient, n.args[1], n.type);
+      if (power) term = pool.mul(power, term);
+      if (factorial != 1) term = pool.div(term, pool.real(factorial, n.type));
+      total = total ? pool.add(total, term) : term;
+    }
+    const auto next = derivative(program, body, previous);
+    if (!next) return std::nullopt;
+    if (is_zero(pool, *next)) break;
+    body = *next;
+    power = power ? pool.mul(power, previous) : previous;
+    factorial *= degree + 1;
+  }
+  return total ? total : zero(pool, n.type);
+}
+
+std::optional<Expr> out_of_extreme(Program& program, const Node& n) {
+  ExprPool& pool = program.pool;
+  const Op same = static_cast<Reducer>(n.payload) == Reducer::max ? Op::max : Op::min;
+  const Expr body = n.args[0];
+  if (!uses_previous(pool, body)) return pool.reduce(static_cast<Reducer>(n.payload), n.axes, body, n.args[1], n.type);
+  const Node b = pool[body];
+  if (b.op != Op::add && b.op != Op::sub && b.op != same) return std::nullopt;
+  for (int side = 0; side < (b.op == Op::sub ? 1 : 2); ++side) {
+    const Expr leaves = b.args[1 - side];
+    if (pool.depends_on_any(leaves, n.axes)) continue;
+    // Over nothing the reduction is the neutral element, which a maximum with prev would not be.
+    if (b.op == same && !pool.is_true(n.args[1])) continue;
+    Node inner = n;
+    inner.args[0] = b.args[side];
+    if (const auto rest = out_of_extreme(program, inner)) {
+      if (b.op != same) return pool.apply(b.op, {*rest, leaves});
+      const Expr some = pool.less(pool.integer(0), points(program, n.axes));
+      return pool.where(some, pool.apply(same, {*rest, leaves}), *rest);
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<Expr> without_previous_inside(Program& program, Expr reduction) {
+  const Node n = program.pool[reduction];
+  if (n.op != Op::reduce || uses_previous(program.pool, n.args[1])) return std::nullopt;
+  switch (static_cast<Reducer>(n.payload)) {
+    case Reducer::sum: return out_of_sum(program, n);
+    case Reducer::max: case Reducer::min: return out_of_extreme(program, n);
+    default: return std::nullopt;
+  }
+}
+
+}  // namespace quern::compiler
