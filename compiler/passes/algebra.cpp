@@ -397,7 +397,7 @@ std::optional<Shift> split(Program& program, Expr F, std::span<const IndexId> ax
     out.derivation.push_back("F does not read what still changes");
     return out;
   }
-  if (!is_float(pool.type(F))) return std::nullopt;
+  if (!is_float(pool.type(F)) || tree_size(pool, F) > kLargestTree) return std::nullopt;
   const DType type = pool.type(F);
 
   if (reducer == Reducer::max || reducer == Reducer::min) {

@@ -76,7 +76,8 @@ bool distribute_sums(Program& program) {
   bool changed = false;
   for (Equation& equation : program.equations) {
     const Node root = pool[equation.body];
-    if (is_reduce(pool, equation.body, Reducer::sum) && is_float(root.type) && equation.op == AssignOp::set) {
+    if (is_reduce(pool, equation.body, Reducer::sum) && is_float(root.type) && equation.op == AssignOp::set &&
+        tree_size(pool, equation.body) <= kLargestTree) {
       std::vector<std::pair<Expr, int>> terms;
       bool each = distributor.terms_of(root.args[0], root.axes, 1, terms) && terms.size() >= 2 && terms.size() <= kMostTerms;
       for (std::size_t k = 0; k < terms.size() && each; ++k) each = distributor.has_invariant_divisor(terms[k].first, root.axes);

@@ -42,6 +42,7 @@ struct Flattener {
     Expr condition;
   };
   std::unordered_map<TensorId, Support> supports;
+  std::unordered_map<std::uint32_t, Expr> zeros;  // expression -> where it is not a structural zero
 
   explicit Flattener(Program& p) : program(p), pool(p.pool) {}
 
@@ -63,6 +64,11 @@ struct Flattener {
 
   /// Where `e` is a structural zero outside: the domain of a softmax, through casts, negation, products and names.
   Expr zero_outside(Expr e) {
+    if (auto it = zeros.find(e.id); it != zeros.end()) return it->second;
+    const Expr found = find_zero_outside(e);
+    return zeros[e.id] = found;
+  }
+  Expr find_zero_outside(Expr e) {
     const Node n = pool[e];
     if (n.op == Op::read) {
       auto it = supports.find(static_cast<TensorId>(n.payload));
@@ -91,6 +97,7 @@ struct Flattener {
     }
     supports[equation.targets[0]] = std::move(support);
     plain.clear();
+    zeros.clear();
   }
 
   Expr visit(Expr e, Expr guard) {

@@ -3,6 +3,8 @@
 #include "compiler/passes/free_previous.h"
 
 #include <algorithm>
+#include <functional>
+#include <unordered_set>
 
 #include "compiler/passes/algebra.h"
 #include "compiler/passes/walk.h"
@@ -12,10 +14,15 @@ namespace quern::compiler {
 using namespace ir;
 
 bool uses_previous(const ExprPool& pool, Expr e) {
-  const Node& n = pool[e];
-  if (n.op == Op::previous) return true;
-  if (n.op == Op::scan) return uses_previous(pool, n.args[2]);  // its body has a `prev` of its own
-  return std::any_of(n.args.begin(), n.args.end(), [&](Expr a) { return uses_previous(pool, a); });
+  std::unordered_set<std::uint32_t> seen;
+  std::function<bool(Expr)> visit = [&](Expr at) -> bool {
+    if (!seen.insert(at.id).second) return false;
+    const Node& n = pool[at];
+    if (n.op == Op::previous) return true;
+    if (n.op == Op::scan) return visit(n.args[2]);  // its body has a `prev` of its own
+    return std::any_of(n.args.begin(), n.args.end(), visit);
+  };
+  return visit(e);
 }
 
 namespace {
@@ -103,7 +110,7 @@ std::optional<Expr> out_of_extreme(Program& program, const Node& n) {
 
 std::optional<Expr> without_previous_inside(Program& program, Expr reduction) {
   const Node n = program.pool[reduction];
-  if (n.op != Op::reduce || uses_previous(program.pool, n.args[1])) return std::nullopt;
+  if (n.op != Op::reduce || tree_size(program.pool, reduction) > kLargestTree || uses_previous(program.pool, n.args[1])) return std::nullopt;
   switch (static_cast<Reducer>(n.payload)) {
     case Reducer::sum: return out_of_sum(program, n);
     case Reducer::max: case Reducer::min: return out_of_extreme(program, n);

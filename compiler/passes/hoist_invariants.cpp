@@ -223,7 +223,7 @@ bool hoist_invariants(Program& program) {
   bool changed = false;
   for (Equation& equation : program.equations) {
     const Node root = pool[equation.body];
-    if (root.op == Op::reduce && equation.op == AssignOp::set) {
+    if (root.op == Op::reduce && equation.op == AssignOp::set && tree_size(pool, equation.body) <= kLargestTree) {
       const auto reducer = static_cast<Reducer>(root.payload);
       Expr body;
       if (reducer == Reducer::sum) body = hoister.sum(equation, root);

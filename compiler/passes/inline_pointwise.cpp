@@ -18,7 +18,7 @@ using namespace ir;
 namespace {
 
 constexpr int kCheap = 6;             // operations
-constexpr std::size_t kLargest = 600;  // nodes of a body after inlining
+constexpr std::size_t kLargest = 600;  // nodes of a body after inlining; as a tree, kLargestTree
 
 bool is_heavy(Op op) {
   switch (op) {
@@ -44,6 +44,19 @@ bool bare(const Program& p, Expr read) {
     if (p.pool[core].op != Op::index || !seen.insert(core).second) return false;
   }
   return true;
+}
+
+/// tree_size of `reader` when every read of `temp` has grown to `size`.
+double grown_tree(const ExprPool& pool, Expr reader, TensorId temp, double size) {
+  std::unordered_map<std::uint32_t, double> grown;
+  for_each_node(pool, reader, [&](Expr at) {
+    const Node& n = pool[at];
+    double total = n.op == Op::read && static_cast<TensorId>(n.payload) == temp ? size : 1;
+    for (Expr a : n.args)
+      if (a) total += grown[a.id];
+    grown[at.id] = total;
+  });
+  return grown[reader.id];
 }
 
 struct Inliner {
@@ -134,7 +147,13 @@ bool inline_pointwise(Program& program) {
     if (!inliner.worth_it(equation, uses)) continue;
     const std::size_t own = node_count(pool, equation.body);
     if (std::any_of(uses.begin(), uses.end(),
-                    [&](const Use& u) { return node_count(pool, program.equations[u.equation].body) + own > kLargest; }))
+                    [&](const Use& u) {
+                      const Expr reader = program.equations[u.equation].body;
+                      if (node_count(pool, reader) + own > kLargest) return true;
+                      // Each occurrence of the read in the tree becomes the body.
+                      return tree_size(pool, reader) * tree_size(pool, equation.body) > kLargestTree &&
+                             grown_tree(pool, reader, temp, tree_size(pool, equation.body)) > kLargestTree;
+                    }))
       continue;
     std::set<std::size_t> readers;
     for (const Use& u : uses) readers.insert(u.equation);

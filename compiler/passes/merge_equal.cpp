@@ -33,6 +33,7 @@ class Writer {
   std::string text(Expr e) {
     out_.clear();
     number_.clear();
+    written_.clear();
     write(e);
     return out_;
   }
@@ -47,6 +48,7 @@ class Writer {
   const ExprPool& pool_;
   std::string out_;
   std::map<IndexId, int> number_;
+  std::unordered_map<std::uint32_t, std::size_t> written_;  // shared parts are written once
   std::unordered_map<std::uint32_t, std::uint64_t> shape_;
 
   /// Structure without index names, to order commuting operands.
@@ -74,12 +76,17 @@ class Writer {
       out_ += fmt::format("#{}", e.id);  // interned leaves are their own names
       return;
     }
+    if (auto it = written_.find(e.id); it != written_.end()) {
+      out_ += fmt::format("@{}", it->second);
+      return;
+    }
     out_ += fmt::format("{}.{}.{}.{}(", static_cast<int>(n.op), static_cast<int>(n.type), n.flags, n.payload);
     for (IndexId axis : n.axes) index(axis), out_ += ';';
     std::vector<Expr> args = n.args;
     if (commutes(n.op)) std::stable_sort(args.begin(), args.end(), [&](Expr a, Expr b) { return shape(a) < shape(b); });
     for (Expr a : args) write(a), out_ += ',';
     out_ += ')';
+    written_.emplace(e.id, written_.size());
   }
 };
 

@@ -147,7 +147,7 @@ bool plan_contractions(Program& program) {
   for (Equation& equation : program.equations) {
     const Node root = pool[equation.body];
     const bool fits = is_reduce(pool, equation.body, Reducer::sum) && root.axes.size() >= 2 && pool.is_true(root.args[1]) &&
-                      equation.op == AssignOp::set && pool.type(root.args[0]) == root.type;
+                      equation.op == AssignOp::set && tree_size(pool, equation.body) <= kLargestTree && pool.type(root.args[0]) == root.type;
     if (fits) {
       Planner planner(program);
       std::vector<Expr> factors;

@@ -78,13 +78,16 @@ Polynomial operator*(const Polynomial& a, const Polynomial& b) {
   return out;
 }
 
-Polynomial polynomial(const ExprPool& pool, Expr e) {
+namespace {
+
+/// `budget` nodes are looked into; what is left over stands as it is.
+Polynomial polynomial(const ExprPool& pool, Expr e, int& budget) {
   const Node& n = pool[e];
   std::int64_t value = 0;
   if (pool.is_integer_constant(e, &value)) return constant_polynomial(value);
-  if (n.type == DType::i64 && (n.op == Op::add || n.op == Op::sub || n.op == Op::mul || n.op == Op::neg)) {
-    const Polynomial a = polynomial(pool, n.args[0]);
-    const Polynomial b = n.args.size() > 1 ? polynomial(pool, n.args[1]) : Polynomial{};
+  if (--budget > 0 && n.type == DType::i64 && (n.op == Op::add || n.op == Op::sub || n.op == Op::mul || n.op == Op::neg)) {
+    const Polynomial a = polynomial(pool, n.args[0], budget);
+    const Polynomial b = n.args.size() > 1 ? polynomial(pool, n.args[1], budget) : Polynomial{};
     if (!has_wide_data(pool, a) && !has_wide_data(pool, b)) {
       if (n.op == Op::neg) return Polynomial{} - a;
       const Polynomial out = n.op == Op::add ? a + b : n.op == Op::sub ? a - b : a * b;
@@ -92,6 +95,13 @@ Polynomial polynomial(const ExprPool& pool, Expr e) {
     }
   }
   return atom_polynomial(e);
+}
+
+}  // namespace
+
+Polynomial polynomial(const ExprPool& pool, Expr e) {
+  int budget = 256;
+  return polynomial(pool, e, budget);
 }
 
 Expr expression(ExprPool& pool, const Polynomial& p) {
@@ -413,25 +423,29 @@ bool Ranges::in_range(Expr read, std::span<const Expr> facts) const {
 }
 
 bool Ranges::reads_in_range(Expr e, std::span<const Expr> facts) const {
+  return tree_size(program_.pool, e) <= kLargestTree && reads_below_in_range(e, facts);
+}
+
+bool Ranges::reads_below_in_range(Expr e, std::span<const Expr> facts) const {
   const ExprPool& pool = program_.pool;
   const Node& n = pool[e];
   if (n.op == Op::constant || n.op == Op::index || n.op == Op::symbol || n.op == Op::scalar) return true;
   if (n.op == Op::read && !in_range(e, facts)) return false;
   std::vector<Expr> more(facts.begin(), facts.end());
   if (n.op == Op::where) {
-    if (!reads_in_range(n.args[0], facts)) return false;
+    if (!reads_below_in_range(n.args[0], facts)) return false;
     more.push_back(n.args[0]);
-    if (!reads_in_range(n.args[1], more)) return false;
+    if (!reads_below_in_range(n.args[1], more)) return false;
     more.pop_back();  // the other branch knows that the condition failed, which is not used
-    return reads_in_range(n.args[2], more);
+    return reads_below_in_range(n.args[2], more);
   }
   if (n.op == Op::reduce || n.op == Op::map || n.op == Op::topk_value || n.op == Op::topk_position) {
-    if (!reads_in_range(n.args[1], facts)) return false;
+    if (!reads_below_in_range(n.args[1], facts)) return false;
     more.push_back(n.args[1]);
-    return reads_in_range(n.args[0], more);
+    return reads_below_in_range(n.args[0], more);
   }
   for (Expr a : n.args)
-    if (!reads_in_range(a, facts)) return false;
+    if (!reads_below_in_range(a, facts)) return false;
   return true;
 }
 

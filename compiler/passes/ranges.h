@@ -48,6 +48,7 @@ class Ranges {
   std::vector<Polynomial> known_;          // >= 0
   std::vector<ir::SymbolId> nonnegative_;  // symbols that are sizes
   void add_facts(ir::Expr condition, std::vector<Polynomial>& facts) const;
+  bool reads_below_in_range(ir::Expr e, std::span<const ir::Expr> facts) const;
   bool prove(Polynomial p, const std::vector<Polynomial>& facts, int depth, int& budget) const;
   std::optional<int> sign(const Polynomial& p) const;
 };

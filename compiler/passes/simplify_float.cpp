@@ -125,15 +125,16 @@ Expr division_by_power_of_two(const RuleScope& s, Expr e) {
 }
 
 /// Never negative, and never -0.
-bool is_nonnegative(const ExprPool& pool, Expr e) {
+bool is_nonnegative(const ExprPool& pool, Expr e, int depth = 6) {
+  if (--depth < 0) return false;
   const Node& n = pool[e];
   double v = 0;
   if (is_constant(pool, e, &v)) return v >= 0 && !std::signbit(v);
   switch (n.op) {
-    case Op::mul: return n.args[0] == n.args[1] || (is_nonnegative(pool, n.args[0]) && is_nonnegative(pool, n.args[1]));
+    case Op::mul: return n.args[0] == n.args[1] || (is_nonnegative(pool, n.args[0], depth) && is_nonnegative(pool, n.args[1], depth));
     case Op::abs: case Op::exp: case Op::exp2: case Op::sigmoid: case Op::hypot: return true;
-    case Op::sqrt: case Op::cast: return is_float(pool.type(n.args[0])) && is_float(n.type) && is_nonnegative(pool, n.args[0]);
-    case Op::add: case Op::div: return is_nonnegative(pool, n.args[0]) && is_nonnegative(pool, n.args[1]);
+    case Op::sqrt: case Op::cast: return is_float(pool.type(n.args[0])) && is_float(n.type) && is_nonnegative(pool, n.args[0], depth);
+    case Op::add: case Op::div: return is_nonnegative(pool, n.args[0], depth) && is_nonnegative(pool, n.args[1], depth);
     default: return false;
   }
 }

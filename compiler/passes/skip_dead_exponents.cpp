@@ -145,7 +145,8 @@ bool skip_dead_exponents(Program& program) {
   bool changed = false;
   for (Equation& equation : program.equations) {
     const Node root = pool[equation.body];
-    if (is_reduce(pool, equation.body, Reducer::sum) && is_float(root.type) && equation.op == AssignOp::set) {
+    if (is_reduce(pool, equation.body, Reducer::sum) && is_float(root.type) && equation.op == AssignOp::set &&
+        tree_size(pool, equation.body) <= kLargestTree) {
       Finder finder{program, pool, root.axes};
       Op exp = Op::exp;
       if (const auto dead = finder.find_factor(root.args[0], exp)) {

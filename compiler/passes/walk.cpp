@@ -35,6 +35,17 @@ std::size_t node_count(const ExprPool& pool, Expr e) {
   return n;
 }
 
+double tree_size(const ExprPool& pool, Expr e) {
+  std::unordered_map<std::uint32_t, double> size;
+  for_each_node(pool, e, [&](Expr at) {
+    double n = 1;
+    for (Expr a : pool[at].args)
+      if (a) n += size[a.id];
+    size[at.id] = n;
+  });
+  return size[e.id];
+}
+
 bool is_reduce(const ExprPool& pool, Expr e, Reducer reducer) {
   return pool[e].op == Op::reduce && static_cast<Reducer>(pool[e].payload) == reducer;
 }

@@ -23,6 +23,10 @@ void for_each_node(const ir::ExprPool& pool, ir::Expr e, const std::function<voi
 /// Number of distinct nodes.
 std::size_t node_count(const ir::ExprPool& pool, ir::Expr e);
 
+/// Number of nodes of `e` written out as a tree: walks that follow both operands of x * x stop at kLargestTree.
+double tree_size(const ir::ExprPool& pool, ir::Expr e);
+inline constexpr double kLargestTree = 4000;
+
 bool is_reduce(const ir::ExprPool& pool, ir::Expr e, ir::Reducer reducer);
 bool is_composite(ir::Reducer reducer);
 /// The value of a reduction over nothing, for primitive reducers.

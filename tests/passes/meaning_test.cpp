@@ -145,6 +145,7 @@ std::vector<std::string> examples() {
   for (const auto& entry : std::filesystem::directory_iterator(std::string(QUERN_SOURCE_DIR) + "/examples"))
     if (entry.path().extension() == ".quern") out.push_back(entry.path().string());
   std::sort(out.begin(), out.end());
+  out.push_back(std::string(QUERN_SOURCE_DIR) + "/tests/passes/golden/programs.quern");
   return out;
 }
 
@@ -188,4 +189,13 @@ TEST_CASE("any pass can be switched off") {
         check_kernel(p, seed + static_cast<unsigned>(tally.calls), 3, off, tally);
       });
   CHECK(tally.calls >= 100);
+}
+
+TEST_CASE("long chains of shared values stay small") {
+  std::string text = "kernel chain(x: f32[N]) -> (y: f32[N], z: f32[N]) {\n  t0[n] = x[n]\n";
+  for (int k = 0; k < 60; ++k) text += fmt::format("  t{}[n] = t{} [n] * t{} [n] + t{} [n]\n", k + 1, k, k, k);
+  text += "  y[n] = t60[n]\n  z[n] = sum[k](softmax[k](t40[k] * t41[n]) * t44[k])\n}\n";
+  ir::Program program = test::kernel(text);
+  run_passes(program);
+  CHECK(program.equations.size() <= 30);
 }
