@@ -106,6 +106,9 @@ void GroupLowering::share_costly() {
       const Stage& s = group_.stages[i];
       for (const auto* list : {&s.free, &s.axes})
         for (IndexId c : *list) if (pool_.depends_on(e, c)) free.push_back(c);
+      // The guard must be known where the value is computed.
+      const auto& needs = pool_.free_indices(use.guard);
+      if (!std::all_of(needs.begin(), needs.end(), [&](IndexId c) { return is_unit(c) || std::find(free.begin(), free.end(), c) != free.end(); })) continue;
       const Expr body = pool_.where(use.guard, e, pool_.real(0, pool_.type(e)));
       Stage operand = operand_stage(fmt::format("{}_shared", program_.tensors[s.targets[0]].name), s.equation, free, body);
       shared[e] = pool_.read(operand.targets[0], pool_.type(e), operand.subscripts);
