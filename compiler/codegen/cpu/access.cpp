@@ -279,6 +279,7 @@ void Evaluator::store_transposed(ir::TensorId tensor, const std::vector<Expr>& s
     if (!tail.value || l == 0) {
       b.CreateAlignedStore(row, pointer, align);
     } else {
+      // (All lanes or none: no single one is known to be on.)
       b.CreateMaskedStore(row, pointer, align, broadcast(b.CreateExtractElement(tail.value, b.getInt64(static_cast<std::uint64_t>(l)))));
     }
   }
@@ -396,7 +397,7 @@ void Evaluator::store(ir::TensorId tensor, const std::vector<Expr>& subscripts, 
   if (!vector) {
     b.CreateAlignedStore(bits, pointers, align);
   } else if (a.kind == Address::Kind::unit) {
-    if (m) b.CreateMaskedStore(bits, pointers, align, m);
+    if (m) b.CreateMaskedStore(bits, pointers, align, size_of(info.type) < 4 ? f.opaque_mask(m) : m);
     else b.CreateAlignedStore(bits, pointers, align);
   } else {
     b.CreateMaskedScatter(bits, pointers, align, m);

@@ -136,6 +136,19 @@ Count Frame::stride(ir::TensorId id, std::size_t axis) {
   return strides_[{id, axis}] = result;
 }
 
+Value* Frame::opaque_mask(Value* mask) {
+  const unsigned count = llvm::cast<llvm::FixedVectorType>(mask->getType())->getNumElements();
+  if (!all_lanes) {
+    Builder first(entry_end);
+    first.SetInsertPoint(&function->getEntryBlock(), function->getEntryBlock().begin());
+    Value* word = first.CreateAlloca(first.getInt64Ty());
+    first.CreateStore(first.getInt64(~std::uint64_t{0}), word, true);
+    all_lanes = first.CreateLoad(first.getInt64Ty(), word, true);
+  }
+  Value* bits = b.CreateTrunc(all_lanes, b.getIntNTy(count));
+  return b.CreateAnd(mask, b.CreateBitCast(bits, mask->getType()));
+}
+
 Value* Frame::materialize(const Count& count) {
   return count.value ? count.value : b.getInt64(static_cast<std::uint64_t>(count.constant));
 }

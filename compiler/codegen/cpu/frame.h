@@ -31,6 +31,7 @@ struct Frame {
   llvm::Value* scratch = nullptr;
   llvm::Instruction* entry_end = nullptr;  // terminator of the entry block
   llvm::Instruction* here = nullptr;       // placeholder at the end of the current block
+  llvm::Value* all_lanes = nullptr;        // every bit set, read from memory
   std::unordered_map<ir::IndexId, llvm::Value*> indices;  // block indices in scope
 
   Frame(const tile::Module& m, const CpuOptions& o, const tile::Kernel* k, llvm::Function* f);
@@ -47,6 +48,9 @@ struct Frame {
   Count stride(ir::TensorId id, std::size_t axis);
   Count extent(ir::TensorId id, std::size_t axis);
   llvm::Value* status_pointer();
+  /// A mask for stores of 8- and 16-bit elements that no later stage sees as a constant: LLVM 22 turns a truncated masked
+  /// store with one lane known to be on into a store of four bytes.
+  llvm::Value* opaque_mask(llvm::Value* mask);
   llvm::Value* helper(int field);
   llvm::Value* materialize(const Count& count);
   /// A value over symbols and scalars only, computed in the entry block.
