@@ -25,6 +25,10 @@ const Binder* Elaborator::find_index(const std::string& name) const {
 }
 
 bool Elaborator::declare(const ast::Name& name, Meaning meaning) {
+  if (dtype_from_name(name.text)) {
+    diagnostics.report<Code::reserved_name>(name.span, name.text, "anything else").label("an element type").fix("use another name");
+    return false;
+  }
   auto it = names.find(name.text);
   if (it != names.end() && !it->second.outside) {
     auto& d = diagnostics.report<Code::redefined>(name.span, name.text);
