@@ -249,8 +249,13 @@ Whole WholeTensors::renewed(const Whole& x) {
   Values values;
   std::vector<WholeAxis> axes;
   for (const WholeAxis& old : x.axes) {
-    axes.push_back(old.stretches() ? old : axis(old.extent, el_.program.indices[old.index].name));
-    if (!old.stretches()) values[old.index] = pool_.index(axes.back().index);
+    WholeAxis own{kNoIndex, old.extent};
+    if (!old.stretches()) {
+      own = indexed(own);
+      el_.program.indices[own.index].name = el_.program.indices[old.index].name;
+      values[old.index] = pool_.index(own.index);
+    }
+    axes.push_back(own);
   }
   return at_values(x, std::move(axes), values, x.span);
 }

@@ -12,7 +12,7 @@ using ir::Op;
 
 bool WholeTensors::require_at_most(Expr low, Expr high, Span at) {
   const auto room = el_.sizes.normal(pool_.sub(high, low), Reading::values).as_constant();
-  if (room && *room < 0) {
+  if ((room && *room < 0) || el_.proofs.less(high, low)) {
     el_.diagnostics.report<Code::slice_outside>(at, el_.sizes.text(low), el_.sizes.text(high))
         .label("reaches outside the axis")
         .fix("slices and positions never clamp: stay between 0 and the size of the axis");
