@@ -15,28 +15,28 @@ using ir::Op;
 using ir::TensorId;
 
 enum class Kind : std::uint8_t {
-  constant,      // real or integer
-  level,         // the index of level `a`
-  affine,        // affines[more]
-  scalar,        // scalar parameter `more`
-  previous,      // the running value of the scan forms[more]
-  read,          // reads[more]
-  widen,         // f32 -> f64 of a; exact
-  round,         // a rounded to `type` (a written cast)
-  permit,        // a, which a back end may round to `type`
-  to_integer,    // float a -> integer or bool
-  to_float,      // integer or bool a -> float
-  to_width,      // integer or bool a -> integer or bool
-  real,          // float operator op on a, b, c
-  exp_sum,       // exp(a op b)
-  compare,       // float comparison or test
-  whole,         // integer operator, integer comparison
-  logic,         // and or not
-  choose,        // where(a, b, c): only the taken branch runs
-  guard,         // if a then b else 0: a product with a structural zero
-  product,       // a * b, where a zero weight may hide a NaN (it comes from exp or softmax)
-  form,          // forms[more]: reduce map scan topk
-  share,         // a, remembered until level `level` moves
+  constant,    // real or integer
+  level,       // the index of level `a`
+  affine,      // affines[more]
+  scalar,      // scalar parameter `more`
+  previous,    // the running value of the scan forms[more]
+  read,        // reads[more]
+  widen,       // f32 -> f64 of a; exact
+  round,       // a rounded to `type` (a written cast)
+  permit,      // a, which a back end may round to `type`
+  to_integer,  // float a -> integer or bool
+  to_float,    // integer or bool a -> float
+  to_width,    // integer or bool a -> integer or bool
+  real,        // float operator op on a, b, c
+  exp_sum,     // exp(a op b)
+  compare,     // float comparison or test
+  whole,       // integer operator, integer comparison
+  logic,       // and or not
+  choose,      // where(a, b, c): only the taken branch runs
+  guard,       // if a then b else 0: a product with a structural zero
+  product,     // a * b, where a zero weight may hide a NaN (it comes from exp or softmax)
+  form,        // forms[more]: reduce map scan topk
+  share,       // a, remembered until level `level` moves
 };
 
 struct Item {
@@ -87,13 +87,13 @@ struct Form {
   Op op = Op::reduce;
   ir::Reducer reducer = ir::Reducer::sum;
   ir::AxisMap map = ir::AxisMap::softmax;
-  DType type = DType::f32;   // of the result
+  DType type = DType::f32;  // of the result
   DType body_type = DType::f32;
   std::vector<Axis> axes;
   std::uint32_t body = 0;
   std::uint32_t domain = 0;  // 0: everywhere
   std::uint32_t init = 0;
-  int outer_level = 0;       // map, scan: the axis outside; topk: the new axis
+  int outer_level = 0;  // map, scan: the axis outside; topk: the new axis
   std::int64_t outer_begin = 0;
   std::int64_t k = 0;        // topk: extent of the new axis
   bool coarse = false;       // a sum of products that @tf32 may compute with short factors
@@ -115,11 +115,11 @@ struct TargetAxis {
 
 struct EquationCode {
   ir::Equation equation;
-  int first_level = 0;                   // levels of its indices: first_level, first_level + 1, ...
+  int first_level = 0;  // levels of its indices: first_level, first_level + 1, ...
   std::vector<Axis> indices;
-  std::vector<TargetAxis> target;        // set
-  std::vector<Subscript> subscripts;     // scatter
-  std::vector<std::uint32_t> roots;      // one per target
+  std::vector<TargetAxis> target;     // set
+  std::vector<Subscript> subscripts;  // scatter
+  std::vector<std::uint32_t> roots;   // one per target
 };
 
 struct Code {
@@ -132,7 +132,7 @@ struct Code {
   std::vector<int> definition;                    // by TensorId: the equation, -1 for parameters
   int levels = 1;                                 // level 0 never moves
   std::uint32_t rows = 0;
-  std::string error;                              // sizes out of reach
+  std::string error;  // sizes out of reach
 };
 
 /// Compiles a copy of `program` (whose pool grows); `symbols` are all known.

@@ -1,8 +1,6 @@
 // Index IR -> items. Each binder opens loop levels; an expression lives at the innermost level that it depends on, and
 // where it is used further in, or more than once, a `share` item remembers it until that level moves. So whatever does
 // not depend on an inner loop is computed once outside it, without any transformation of the program.
-#include "compiler/interpreter/code.h"
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -12,6 +10,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "compiler/interpreter/code.h"
 #include "compiler/interpreter/interpret.h"
 
 namespace quern::interpreter {
@@ -22,7 +21,8 @@ using ir::Node;
 
 class Compiler {
  public:
-  Compiler(ir::Program& program, const std::vector<std::int64_t>& symbols) : p_(program), pool_(program.pool), symbols_(symbols) {}
+  Compiler(ir::Program& program, const std::vector<std::int64_t>& symbols)
+      : p_(program), pool_(program.pool), symbols_(symbols) {}
   Code run();
 
  private:
@@ -31,15 +31,15 @@ class Compiler {
   const std::vector<std::int64_t>& symbols_;
   Code code_;
   std::unordered_map<IndexId, int> level_of_;
-  std::vector<std::uint32_t> serial_;                    // by level: which opening of the level this is
+  std::vector<std::uint32_t> serial_;  // by level: which opening of the level this is
   std::uint32_t openings_ = 0;
-  int base_level_ = 0;                                   // first level of the current equation
-  int scan_level_ = 0;                                   // level of the enclosing scan's axis
+  int base_level_ = 0;  // first level of the current equation
+  int scan_level_ = 0;  // level of the enclosing scan's axis
   std::uint32_t scan_form_ = 0;
-  std::map<std::pair<std::uint32_t, std::uint32_t>, std::uint32_t> done_;   // (expr, opening) -> item
-  std::map<std::uint32_t, std::uint32_t> shared_;        // item -> its share
+  std::map<std::pair<std::uint32_t, std::uint32_t>, std::uint32_t> done_;  // (expr, opening) -> item
+  std::map<std::uint32_t, std::uint32_t> shared_;                          // item -> its share
   std::unordered_map<std::uint32_t, int> uses_;
-  std::unordered_map<std::uint32_t, bool> recurrent_;    // contains `prev` of an enclosing scan
+  std::unordered_map<std::uint32_t, bool> recurrent_;  // contains `prev` of an enclosing scan
   std::map<std::pair<std::uint32_t, std::uint32_t>, std::uint32_t> topk_rows_;
 
   std::int64_t size(Expr e) { return compiler::evaluate_size(p_, e, symbols_); }
@@ -99,7 +99,9 @@ std::uint32_t Compiler::use(Expr e, int site) {
   const std::uint32_t id = compile(e, site);
   const Item& item = code_.items[id];
   const Kind kind = item.kind;
-  if (kind == Kind::constant || kind == Kind::level || kind == Kind::affine || kind == Kind::scalar || kind == Kind::previous || kind == Kind::share) return id;
+  if (kind == Kind::constant || kind == Kind::level || kind == Kind::affine || kind == Kind::scalar ||
+      kind == Kind::previous || kind == Kind::share)
+    return id;
   const bool once = uses_[e.id] <= 1 && item.level >= site;
   if (once) return id;
   if (kind == Kind::widen) return id;
@@ -132,8 +134,10 @@ bool Compiler::affine(Expr e, std::int64_t factor, Affine& out) {
     return !__builtin_mul_overflow(v, factor, &term) && !__builtin_add_overflow(out.base, term, &out.base);
   };
   switch (n.op) {
-    case Op::constant: return plus(n.payload);
-    case Op::symbol: return plus(symbols_[static_cast<std::size_t>(n.payload)]);
+    case Op::constant:
+      return plus(n.payload);
+    case Op::symbol:
+      return plus(symbols_[static_cast<std::size_t>(n.payload)]);
     case Op::index: {
       const auto it = level_of_.find(static_cast<IndexId>(n.payload));
       if (it == level_of_.end()) return false;
@@ -142,20 +146,28 @@ bool Compiler::affine(Expr e, std::int64_t factor, Affine& out) {
       out.terms.emplace_back(it->second, factor);
       return true;
     }
-    case Op::add: return affine(n.args[0], factor, out) && affine(n.args[1], factor, out);
-    case Op::sub: return affine(n.args[0], factor, out) && affine(n.args[1], -factor, out);
-    case Op::neg: return affine(n.args[0], -factor, out);
+    case Op::add:
+      return affine(n.args[0], factor, out) && affine(n.args[1], factor, out);
+    case Op::sub:
+      return affine(n.args[0], factor, out) && affine(n.args[1], -factor, out);
+    case Op::neg:
+      return affine(n.args[0], -factor, out);
     case Op::mul:
       for (int k = 0; k < 2; ++k) {
         const Node& c = pool_[n.args[static_cast<std::size_t>(k)]];
-        if (c.op == Op::constant) value = c.payload;
-        else if (c.op == Op::symbol) value = symbols_[static_cast<std::size_t>(c.payload)];
-        else continue;
+        if (c.op == Op::constant)
+          value = c.payload;
+        else if (c.op == Op::symbol)
+          value = symbols_[static_cast<std::size_t>(c.payload)];
+        else
+          continue;
         std::int64_t scaled = 0;
-        return !__builtin_mul_overflow(value, factor, &scaled) && affine(n.args[static_cast<std::size_t>(1 - k)], scaled, out);
+        return !__builtin_mul_overflow(value, factor, &scaled) &&
+               affine(n.args[static_cast<std::size_t>(1 - k)], scaled, out);
       }
       return false;
-    default: return false;
+    default:
+      return false;
   }
 }
 
@@ -174,28 +186,60 @@ Subscript Compiler::subscript(Expr e, int site) {
 bool Compiler::nonnegative(Expr e) {
   const Node& n = pool_[e];
   switch (n.op) {
-    case Op::constant: return is_float(n.type) ? std::bit_cast<double>(n.payload) >= 0 : n.payload >= 0;
-    case Op::symbol: return symbols_[static_cast<std::size_t>(n.payload)] >= 0;
-    case Op::index: return size(p_.indices[static_cast<IndexId>(n.payload)].begin) >= 0;
-    case Op::read: return n.type == DType::u8 || n.type == DType::boolean;
-    case Op::cast: return nonnegative(n.args[0]);
-    case Op::abs: case Op::relu: case Op::exp: case Op::exp2: case Op::sqrt: case Op::rsqrt: case Op::sigmoid: case Op::softplus: case Op::cosh: case Op::hypot: return true;
-    case Op::mul: if (n.args[0] == n.args[1]) return true; [[fallthrough]];
-    case Op::add: case Op::min: case Op::div: return nonnegative(n.args[0]) && nonnegative(n.args[1]);
-    case Op::max: return nonnegative(n.args[0]) || nonnegative(n.args[1]);
-    case Op::where: return nonnegative(n.args[1]) && nonnegative(n.args[2]);
+    case Op::constant:
+      return is_float(n.type) ? std::bit_cast<double>(n.payload) >= 0 : n.payload >= 0;
+    case Op::symbol:
+      return symbols_[static_cast<std::size_t>(n.payload)] >= 0;
+    case Op::index:
+      return size(p_.indices[static_cast<IndexId>(n.payload)].begin) >= 0;
+    case Op::read:
+      return n.type == DType::u8 || n.type == DType::boolean;
+    case Op::cast:
+      return nonnegative(n.args[0]);
+    case Op::abs:
+    case Op::relu:
+    case Op::exp:
+    case Op::exp2:
+    case Op::sqrt:
+    case Op::rsqrt:
+    case Op::sigmoid:
+    case Op::softplus:
+    case Op::cosh:
+    case Op::hypot:
+      return true;
+    case Op::mul:
+      if (n.args[0] == n.args[1]) return true;
+      [[fallthrough]];
+    case Op::add:
+    case Op::min:
+    case Op::div:
+      return nonnegative(n.args[0]) && nonnegative(n.args[1]);
+    case Op::max:
+      return nonnegative(n.args[0]) || nonnegative(n.args[1]);
+    case Op::where:
+      return nonnegative(n.args[1]) && nonnegative(n.args[2]);
     case Op::pow: {
       double v = 0;
       return nonnegative(n.args[0]) || (pool_.is_real_constant(n.args[1], &v) && v == 2);
     }
     case Op::reduce:
       switch (static_cast<ir::Reducer>(n.payload)) {
-        case ir::Reducer::var: case ir::Reducer::std: case ir::Reducer::norm: case ir::Reducer::count: return true;
-        case ir::Reducer::sum: case ir::Reducer::mean: case ir::Reducer::prod: return nonnegative(n.args[0]);
-        default: return false;
+        case ir::Reducer::var:
+        case ir::Reducer::std:
+        case ir::Reducer::norm:
+        case ir::Reducer::count:
+          return true;
+        case ir::Reducer::sum:
+        case ir::Reducer::mean:
+        case ir::Reducer::prod:
+          return nonnegative(n.args[0]);
+        default:
+          return false;
       }
-    case Op::map: return static_cast<ir::AxisMap>(n.payload) == ir::AxisMap::softmax;
-    default: return false;
+    case Op::map:
+      return static_cast<ir::AxisMap>(n.payload) == ir::AxisMap::softmax;
+    default:
+      return false;
   }
 }
 
@@ -203,16 +247,25 @@ bool Compiler::nonnegative(Expr e) {
 bool Compiler::hides(Expr e) {
   const Node& n = pool_[e];
   switch (n.op) {
-    case Op::exp: case Op::exp2: return true;
-    case Op::map: return static_cast<ir::AxisMap>(n.payload) == ir::AxisMap::softmax;
-    case Op::cast: case Op::neg: return hides(n.args[0]);
-    case Op::mul: return hides(n.args[0]) || hides(n.args[1]);
-    case Op::div: return hides(n.args[0]);
+    case Op::exp:
+    case Op::exp2:
+      return true;
+    case Op::map:
+      return static_cast<ir::AxisMap>(n.payload) == ir::AxisMap::softmax;
+    case Op::cast:
+    case Op::neg:
+      return hides(n.args[0]);
+    case Op::mul:
+      return hides(n.args[0]) || hides(n.args[1]);
+    case Op::div:
+      return hides(n.args[0]);
     case Op::read: {
       const int k = code_.definition[static_cast<std::size_t>(n.payload)];
-      return k >= 0 && p_.equations[static_cast<std::size_t>(k)].op == ir::AssignOp::set && hides(p_.equations[static_cast<std::size_t>(k)].body);
+      return k >= 0 && p_.equations[static_cast<std::size_t>(k)].op == ir::AssignOp::set &&
+             hides(p_.equations[static_cast<std::size_t>(k)].body);
     }
-    default: return false;
+    default:
+      return false;
   }
 }
 
@@ -221,9 +274,12 @@ void Compiler::support(Expr e, std::vector<Expr>& conditions) {
   const Node n = pool_[e];
   switch (n.op) {
     case Op::map:
-      if (static_cast<ir::AxisMap>(n.payload) == ir::AxisMap::softmax && !pool_.is_true(n.args[1])) conditions.push_back(n.args[1]);
+      if (static_cast<ir::AxisMap>(n.payload) == ir::AxisMap::softmax && !pool_.is_true(n.args[1]))
+        conditions.push_back(n.args[1]);
       return;
-    case Op::cast: case Op::neg: return support(n.args[0], conditions);
+    case Op::cast:
+    case Op::neg:
+      return support(n.args[0], conditions);
     case Op::mul:
       support(n.args[0], conditions);
       return support(n.args[1], conditions);
@@ -243,7 +299,8 @@ void Compiler::support(Expr e, std::vector<Expr>& conditions) {
       for (Expr c : inner) conditions.push_back(pool_.substitute(c, values));
       return;
     }
-    default: return;
+    default:
+      return;
   }
 }
 
@@ -314,7 +371,8 @@ std::uint32_t Compiler::form(Expr e) {
   }
   // A form inside a scan's body that uses `prev` is not a function of its key.
   bool pure = true;
-  for (std::size_t i = 0; i < n.args.size(); ++i) pure = pure && !(!(n.op == Op::scan && i == 0) && recurrent(n.args[i]));
+  for (std::size_t i = 0; i < n.args.size(); ++i)
+    pure = pure && !(!(n.op == Op::scan && i == 0) && recurrent(n.args[i]));
 
   const std::uint32_t id = static_cast<std::uint32_t>(code_.forms.size());
   code_.forms.emplace_back();
@@ -335,7 +393,8 @@ std::uint32_t Compiler::form(Expr e) {
   serial_.resize(depth);
   level_of_ = saved;
 
-  f.coarse = p_.annotations.tf32 && n.op == Op::reduce && f.reducer == ir::Reducer::sum && pool_[n.args[0]].op == Op::mul && f.type == DType::f32;
+  f.coarse = p_.annotations.tf32 && n.op == Op::reduce && f.reducer == ir::Reducer::sum &&
+             pool_[n.args[0]].op == Op::mul && f.type == DType::f32;
   f.row_length = topk ? 2 * f.k : keeps ? f.axes[0].end - f.axes[0].begin : 1;
   // Without a row, remembering pays only if some surrounding level does not matter.
   f.remembered = pure && (topk || keeps || f.key.size() < depth - static_cast<std::size_t>(base_level_));
@@ -359,8 +418,10 @@ std::uint32_t Compiler::build(Expr e, int site) {
   item.level = site;
   switch (n.op) {
     case Op::constant:
-      if (is_float(n.type)) item.real = std::bit_cast<double>(n.payload);
-      else item.integer = n.payload;
+      if (is_float(n.type))
+        item.real = std::bit_cast<double>(n.payload);
+      else
+        item.integer = n.payload;
       return add(item);
     case Op::symbol:
       item.integer = symbols_[static_cast<std::size_t>(n.payload)];
@@ -377,25 +438,34 @@ std::uint32_t Compiler::build(Expr e, int site) {
       item.kind = Kind::previous;
       item.more = scan_form_;
       return add(item);
-    case Op::read: return read(e, site);
+    case Op::read:
+      return read(e, site);
     case Op::cast: {
       const DType from = pool_.type(n.args[0]);
       item.from = from;
       if (is_float(from) && is_float(n.type)) {
         const Node& inner = pool_[n.args[0]];
-        if (is_small_float(from) && (inner.op == Op::read || inner.op == Op::cast)) return compile(n.args[0], site);  // exact
-        item.kind = unit_roundoff(n.type) < unit_roundoff(from) ? Kind::widen : (n.flags & ir::kAllowed) ? Kind::permit : Kind::round;
+        if (is_small_float(from) && (inner.op == Op::read || inner.op == Op::cast))
+          return compile(n.args[0], site);  // exact
+        item.kind = unit_roundoff(n.type) < unit_roundoff(from) ? Kind::widen
+                    : (n.flags & ir::kAllowed)                  ? Kind::permit
+                                                                : Kind::round;
       } else {
         item.kind = is_float(from) ? Kind::to_integer : is_float(n.type) ? Kind::to_float : Kind::to_width;
       }
       item.a = use(n.args[0], site);
       return add(item);
     }
-    case Op::reduce: case Op::map: case Op::scan: case Op::topk_value: case Op::topk_position:
+    case Op::reduce:
+    case Op::map:
+    case Op::scan:
+    case Op::topk_value:
+    case Op::topk_position:
       item.kind = Kind::form;
       item.more = form(e);
       return add(item);
-    default: break;
+    default:
+      break;
   }
   const DType operand = pool_.type(n.args[n.op == Op::where ? 1 : 0]);
   item.from = operand;
@@ -408,11 +478,16 @@ std::uint32_t Compiler::build(Expr e, int site) {
       return add(item);
     }
   }
-  if (n.op == Op::where) item.kind = Kind::choose;
-  else if (n.op == Op::and_ || n.op == Op::or_ || n.op == Op::not_) item.kind = Kind::logic;
-  else if (!is_float(operand)) item.kind = Kind::whole;
-  else if (n.type == DType::boolean) item.kind = Kind::compare;
-  else item.kind = Kind::real;
+  if (n.op == Op::where)
+    item.kind = Kind::choose;
+  else if (n.op == Op::and_ || n.op == Op::or_ || n.op == Op::not_)
+    item.kind = Kind::logic;
+  else if (!is_float(operand))
+    item.kind = Kind::whole;
+  else if (n.type == DType::boolean)
+    item.kind = Kind::compare;
+  else
+    item.kind = Kind::real;
   if (n.op == Op::mul && is_float(n.type)) return product(e, item, site);
   if (n.op == Op::exp) {
     const Node inner = pool_[n.args[0]];
@@ -466,7 +541,8 @@ void Compiler::equation(std::size_t k) {
         const Axis& x = out.indices[static_cast<std::size_t>(level - out.first_level)];
         axis.digits.push_back({level, x.begin, x.end - x.begin, factor});
       }
-      std::sort(axis.digits.begin(), axis.digits.end(), [](const Digit& x, const Digit& y) { return std::abs(x.factor) > std::abs(y.factor); });
+      std::sort(axis.digits.begin(), axis.digits.end(),
+                [](const Digit& x, const Digit& y) { return std::abs(x.factor) > std::abs(y.factor); });
       out.target.push_back(std::move(axis));
     }
   } else {
@@ -485,7 +561,8 @@ Code Compiler::run() {
     for (Expr e : t.shape) {
       const std::int64_t extent = size(e);
       if (extent < 0) code_.error = fmt::format("'{}' has a negative extent, {}", t.name, extent);
-      if (__builtin_mul_overflow(count, extent, &count) || count > (std::int64_t{1} << 60)) code_.error = fmt::format("'{}' has more elements than can be counted", t.name);
+      if (__builtin_mul_overflow(count, extent, &count) || count > (std::int64_t{1} << 60))
+        code_.error = fmt::format("'{}' has more elements than can be counted", t.name);
       shape.push_back(extent);
     }
     code_.shapes.push_back(std::move(shape));
@@ -502,6 +579,8 @@ Code Compiler::run() {
 
 }  // namespace
 
-Code compile_code(ir::Program& program, const std::vector<std::int64_t>& symbols) { return Compiler(program, symbols).run(); }
+Code compile_code(ir::Program& program, const std::vector<std::int64_t>& symbols) {
+  return Compiler(program, symbols).run();
+}
 
 }  // namespace quern::interpreter

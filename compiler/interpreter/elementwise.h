@@ -15,7 +15,8 @@ const ErrorRule& error_rule(ir::Op op);
 /// A float operator on floats (not a comparison or test). `nonnegative`: the first operand cannot be below zero in any
 /// implementation (a sum of squares, an exp), so its bound is cut there.
 template <class R>
-Value<R> apply_float(ir::Op op, const Precision& p, bool nonnegative, const Value<R>& a, const Value<R>& b, const Value<R>& c);
+Value<R> apply_float(ir::Op op, const Precision& p, bool nonnegative, const Value<R>& a, const Value<R>& b,
+                     const Value<R>& c);
 
 /// exp(x + y) or exp(x - y): a back end may compute the two exponents apart, with the rounding of each.
 template <class R>

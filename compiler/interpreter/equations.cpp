@@ -45,12 +45,17 @@ void Machine<R>::set_up() {
   }
   for (const auto& shape : code_.shapes)
     if (shape.size() > 16) error_ = "tensors of more than 16 axes are not interpreted";
+  for (const EquationCode& eq : code_.equations)
+    if (eq.indices.size() > 32) error_ = "equations of more than 32 indices are not interpreted";
   // Tables share the memory evenly; those that need less leave the rest to the others.
   struct Table {
     Memo<R>* memo;
     std::uint64_t keys;
     std::int64_t row;
-    std::size_t bytes() const { return static_cast<std::size_t>(std::min<double>(1e18, static_cast<double>(keys) * (8.0 + static_cast<double>(std::max<std::int64_t>(row, 1)) * sizeof(V)))); }
+    std::size_t bytes() const {
+      return static_cast<std::size_t>(std::min<double>(
+          1e18, static_cast<double>(keys) * (8.0 + static_cast<double>(std::max<std::int64_t>(row, 1)) * sizeof(V))));
+    }
   };
   std::vector<Table> tables;
   std::vector<bool> read(p_.tensors.size(), false);
@@ -62,14 +67,18 @@ void Machine<R>::set_up() {
     tables.push_back({&tensors_[t], count, 1});
   }
   for (const Form& f : code_.forms) {
-    if (!f.remembered || std::any_of(tables.begin(), tables.end(), [&](const Table& t) { return t.memo == &rows_[f.row_id]; })) continue;
+    if (!f.remembered ||
+        std::any_of(tables.begin(), tables.end(), [&](const Table& t) { return t.memo == &rows_[f.row_id]; }))
+      continue;
     std::uint64_t keys = 1;
     bool many = false;
-    for (const KeyPart& k : f.key) many |= __builtin_mul_overflow(keys, static_cast<std::uint64_t>(std::max<std::int64_t>(k.extent, 1)), &keys);
+    for (const KeyPart& k : f.key)
+      many |= __builtin_mul_overflow(keys, static_cast<std::uint64_t>(std::max<std::int64_t>(k.extent, 1)), &keys);
     if (many) keys = std::uint64_t{1} << 62;
     tables.push_back({&rows_[f.row_id], keys, f.row_length});
     if (static_cast<double>(f.row_length) * sizeof(V) > static_cast<double>(options_.memory_limit))
-      error_ = fmt::format("a row of {} values needs more than the memory limit of {} MiB", f.row_length, options_.memory_limit >> 20);
+      error_ = fmt::format("a row of {} values needs more than the memory limit of {} MiB", f.row_length,
+                           options_.memory_limit >> 20);
   }
   std::sort(tables.begin(), tables.end(), [](const Table& a, const Table& b) { return a.bytes() < b.bytes(); });
   std::size_t left = options_.memory_limit;
@@ -101,7 +110,8 @@ Value<R> Machine<R>::define(const EquationCode& eq, TensorId tensor, const std::
   bool moved = false;
   for (std::size_t i = 0; i < n; ++i) {
     const int level = eq.indices[i].level;
-    moved = moved || index_[static_cast<std::size_t>(level)] != values[i] || version_[static_cast<std::size_t>(level)] == 1;
+    moved =
+        moved || index_[static_cast<std::size_t>(level)] != values[i] || version_[static_cast<std::size_t>(level)] == 1;
     if (moved) step(level, values[i]);
   }
   const std::size_t which = eq.equation.targets.size() > 1 && eq.equation.targets[1] == tensor ? 1 : 0;
@@ -124,7 +134,8 @@ Value<R> Machine<R>::tensor_at(TensorId tensor, const std::int64_t* subscripts, 
   if (k < 0) return is_float(p_.tensors[tensor].type) ? V::real(0, kInf) : V::integer(0, kInf);
   const EquationCode& eq = code_.equations[static_cast<std::size_t>(k)];
   auto compute = [&] {
-    return eq.equation.op == ir::AssignOp::set ? define(eq, tensor, subscripts) : scattered(static_cast<std::size_t>(k), tensor, subscripts, position);
+    return eq.equation.op == ir::AssignOp::set ? define(eq, tensor, subscripts)
+                                               : scattered(static_cast<std::size_t>(k), tensor, subscripts, position);
   };
   Memo<R>& memo = tensors_[tensor];
   if (!memo.ready()) return compute();
@@ -159,7 +170,8 @@ bool Machine<R>::fill_buckets(std::size_t k) {
   for (const Axis& a : eq.indices) count *= a.end - a.begin;
   for (std::int64_t extent : shape) elements *= extent;
   if (static_cast<double>(count + elements) * 16 > static_cast<double>(options_.memory_limit)) {
-    error_ = fmt::format("the scatter into '{}' has {} points, more than fit the memory limit", p_.tensors[eq.equation.targets[0]].name, count);
+    error_ = fmt::format("the scatter into '{}' has {} points, more than fit the memory limit",
+                         p_.tensors[eq.equation.targets[0]].name, count);
     bucket.unknown = true;
     return false;
   }
@@ -193,7 +205,8 @@ bool Machine<R>::fill_buckets(std::size_t k) {
   bucket.points.resize(static_cast<std::size_t>(bucket.starts.back()));
   std::vector<std::int64_t> next(bucket.starts.begin(), bucket.starts.end() - 1);
   for (std::int64_t point = 0; point < count; ++point)
-    if (const std::int64_t position = lands[static_cast<std::size_t>(point)]; position >= 0) bucket.points[static_cast<std::size_t>(next[static_cast<std::size_t>(position)]++)] = point;
+    if (const std::int64_t position = lands[static_cast<std::size_t>(point)]; position >= 0)
+      bucket.points[static_cast<std::size_t>(next[static_cast<std::size_t>(position)]++)] = point;
   return true;
 }
 
@@ -214,15 +227,20 @@ Value<R> Machine<R>::scattered(std::size_t k, TensorId tensor, const std::int64_
   Item cast;
   cast.type = is_small_float(type) ? DType::f32 : type;
   cast.from = from;
-  for (std::int64_t i = bucket.starts[static_cast<std::size_t>(position)]; i < bucket.starts[static_cast<std::size_t>(position) + 1]; ++i) {
+  for (std::int64_t i = bucket.starts[static_cast<std::size_t>(position)];
+       i < bucket.starts[static_cast<std::size_t>(position) + 1]; ++i) {
     place(eq, bucket.points[static_cast<std::size_t>(i)]);
     V v = eval(eq.roots[0]);
     if (real && !is_float(from)) v = float_of(cast, v);
     if (!real && is_float(from)) v = integer_of(cast, v);
     switch (eq.equation.op) {
       case ir::AssignOp::add:
-        if (real) total.add(v), reach += std::fabs(static_cast<double>(v.v)) + v.e;
-        else entry = V::integer(static_cast<std::int64_t>(static_cast<std::uint64_t>(entry.i) + static_cast<std::uint64_t>(v.i)), entry.e < 0 || v.e < 0 ? kInf : entry.e + v.e);
+        if (real)
+          total.add(v), reach += std::fabs(static_cast<double>(v.v)) + v.e;
+        else
+          entry = V::integer(
+              static_cast<std::int64_t>(static_cast<std::uint64_t>(entry.i) + static_cast<std::uint64_t>(v.i)),
+              entry.e < 0 || v.e < 0 ? kInf : entry.e + v.e);
         break;
       default: {
         const Op op = eq.equation.op == ir::AssignOp::max ? Op::max : Op::min;
@@ -240,9 +258,12 @@ Value<R> Machine<R>::scattered(std::size_t k, TensorId tensor, const std::int64_
   }
   if (real && eq.equation.op == ir::AssignOp::add) entry = total.finish(p);
   // In memory of a small float each addition but the last may round, as atomic additions do.
-  if (const std::int64_t n = bucket.starts[static_cast<std::size_t>(position) + 1] - bucket.starts[static_cast<std::size_t>(position)];
+  if (const std::int64_t n =
+          bucket.starts[static_cast<std::size_t>(position) + 1] - bucket.starts[static_cast<std::size_t>(position)];
       n > 1 && is_small_float(type) && eq.equation.op == ir::AssignOp::add)
-    entry.e = reach < largest_finite(type) ? entry.e + static_cast<double>(n - 1) * (unit_roundoff(type) * reach + smallest_subnormal(type)) : kInf;
+    entry.e = reach < largest_finite(type)
+                  ? entry.e + static_cast<double>(n - 1) * (unit_roundoff(type) * reach + smallest_subnormal(type))
+                  : kInf;
   if (!real && eq.equation.op == ir::AssignOp::add) entry.i = wrapped_to(type, entry.i);
   return is_small_float(type) ? rounded<R>(type, entry, p) : entry;
 }
@@ -286,11 +307,13 @@ Results Machine<R>::run() {
   for (std::size_t k = 0; k < outputs.size(); ++k) {
     std::int64_t count = 1;
     for (std::int64_t extent : code_.shapes[outputs[k]]) count *= extent;
-    if (k < options_.samples.size() && options_.samples[k]) count = static_cast<std::int64_t>(options_.samples[k]->size());
+    if (k < options_.samples.size() && options_.samples[k])
+      count = static_cast<std::int64_t>(options_.samples[k]->size());
     counts.push_back(count);
     if (static_cast<double>(count) * 16 > static_cast<double>(options_.memory_limit)) {
-      results.error = fmt::format("output '{}' has {} elements to evaluate; a memory limit of {} MiB allows {}: ask for a sample", p_.tensors[outputs[k]].name, count,
-                                  options_.memory_limit >> 20, options_.memory_limit / 16);
+      results.error =
+          fmt::format("output '{}' has {} elements to evaluate; a memory limit of {} MiB allows {}: ask for a sample",
+                      p_.tensors[outputs[k]].name, count, options_.memory_limit >> 20, options_.memory_limit / 16);
       return results;
     }
   }
@@ -308,8 +331,10 @@ Results Machine<R>::run() {
     if (k < options_.samples.size()) out.positions = options_.samples[k];
     const auto count = static_cast<std::size_t>(counts[k]);
     out.errors.reserve(count);
-    if (real) out.values.reserve(count);
-    else out.integers.reserve(count);
+    if (real)
+      out.values.reserve(count);
+    else
+      out.integers.reserve(count);
     std::vector<std::int64_t> at(out.shape.size(), 0);
     for (std::size_t i = 0; i < count; ++i) {
       std::int64_t rest = out.position(i);
@@ -334,10 +359,10 @@ Results Machine<R>::run() {
   return results;
 }
 
-#define QUERN_INSTANTIATE(R)                                                                                      \
-  template class Memo<R>;                                                                                         \
-  template Machine<R>::Machine(ir::Program&, Code, const Arguments&, const InterpretOptions&);                    \
-  template Value<R> Machine<R>::tensor_at(TensorId, const std::int64_t*, std::int64_t);                           \
+#define QUERN_INSTANTIATE(R)                                                                   \
+  template class Memo<R>;                                                                      \
+  template Machine<R>::Machine(ir::Program&, Code, const Arguments&, const InterpretOptions&); \
+  template Value<R> Machine<R>::tensor_at(TensorId, const std::int64_t*, std::int64_t);        \
   template Results Machine<R>::run();
 QUERN_INSTANTIATE(double)
 QUERN_INSTANTIATE(long double)

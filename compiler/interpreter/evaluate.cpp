@@ -21,7 +21,8 @@ std::int64_t integer_power(std::int64_t base, std::int64_t exponent) {
 std::int64_t exact_whole(Op op, DType type, std::int64_t a, std::int64_t b, std::int64_t c) {
   if (op == Op::pow) return wrapped_to(type, integer_power(a, b));
   const std::int64_t args[3] = {a, b, c};
-  return ir::fold_integer(op, std::span<const std::int64_t>(args, static_cast<std::size_t>(ir::info(op).arity)), type).value_or(0);
+  return ir::fold_integer(op, std::span<const std::int64_t>(args, static_cast<std::size_t>(ir::info(op).arity)), type)
+      .value_or(0);
 }
 
 std::int64_t converted(DType type, double value) {
@@ -36,10 +37,14 @@ template <class R>
 Value<R> Machine<R>::eval(std::uint32_t id) {
   const Item& item = code_.items[id];
   switch (item.kind) {
-    case Kind::constant: return is_float(item.type) ? V::real(static_cast<R>(item.real)) : V::integer(item.integer);
-    case Kind::level: return V::integer(index_[item.a]);
-    case Kind::affine: return V::integer(affine(code_.affines[item.more]));
-    case Kind::read: return read(code_.reads[item.more], item.type);
+    case Kind::constant:
+      return is_float(item.type) ? V::real(static_cast<R>(item.real)) : V::integer(item.integer);
+    case Kind::level:
+      return V::integer(index_[item.a]);
+    case Kind::affine:
+      return V::integer(affine(code_.affines[item.more]));
+    case Kind::read:
+      return read(code_.reads[item.more], item.type);
     case Kind::share: {
       Remembered& r = remembered_[id];
       const std::uint64_t now = version_[static_cast<std::size_t>(item.level)];
@@ -59,15 +64,21 @@ Value<R> Machine<R>::eval(std::uint32_t id) {
         const R r = mul ? a.v * b.v : item.op == Op::add ? a.v + b.v : a.v - b.v;
         const bool exact = a.e == 0 && b.e == 0;
         if (exact && representable(r, p)) return V::real(r);
-        const double e = exact ? 0 : mul ? std::fabs(static_cast<double>(a.v)) * b.e + (std::fabs(static_cast<double>(b.v)) + b.e) * a.e : a.e + b.e;
-        if (std::isfinite(r)) return V::real(r, (e + p.eps * (std::fabs(static_cast<double>(r)) + e) + p.tiny) * laxity_);
+        const double e =
+            exact ? 0
+            : mul ? std::fabs(static_cast<double>(a.v)) * b.e + (std::fabs(static_cast<double>(b.v)) + b.e) * a.e
+                  : a.e + b.e;
+        if (std::isfinite(r))
+          return V::real(r, (e + p.eps * (std::fabs(static_cast<double>(r)) + e) + p.tiny) * laxity_);
       }
       V out = apply_float<R>(item.op, p, item.nonnegative, a, b, item.c ? eval(item.c) : a);
       if (laxity_ != 1) out.e *= laxity_;
       return out;
     }
-    case Kind::product: return product(item);
-    default: return operate(item);
+    case Kind::product:
+      return product(item);
+    default:
+      return operate(item);
   }
 }
 
@@ -76,17 +87,23 @@ Value<R> Machine<R>::operate(const Item& item) {
   switch (item.kind) {
     case Kind::scalar: {
       const ScalarValue& s = arguments_.scalars[item.more];
-      return is_float(item.type) ? V::real(static_cast<R>(rounded_to(item.type, s.real))) : V::integer(wrapped_to(item.type, s.integer));
+      return is_float(item.type) ? V::real(static_cast<R>(rounded_to(item.type, s.real)))
+                                 : V::integer(wrapped_to(item.type, s.integer));
     }
-    case Kind::previous: return previous_[item.more];
+    case Kind::previous:
+      return previous_[item.more];
     case Kind::widen: {
       const V a = eval(item.a);
       return tame(a, single_) || !std::isfinite(a.v) ? a : V::real(a.v, kInf);
     }
-    case Kind::round: return rounded<R>(item.type, eval(item.a), precision(item.from));
-    case Kind::permit: return maybe_rounded<R>(item.type, eval(item.a), precision(item.from));
-    case Kind::to_integer: return integer_of(item, eval(item.a));
-    case Kind::to_float: return float_of(item, eval(item.a));
+    case Kind::round:
+      return rounded<R>(item.type, eval(item.a), precision(item.from));
+    case Kind::permit:
+      return maybe_rounded<R>(item.type, eval(item.a), precision(item.from));
+    case Kind::to_integer:
+      return integer_of(item, eval(item.a));
+    case Kind::to_float:
+      return float_of(item, eval(item.a));
     case Kind::to_width: {
       const V a = eval(item.a);
       if (a.e == 0) return V::integer(wrapped_to(item.type, a.i));
@@ -110,8 +127,10 @@ Value<R> Machine<R>::operate(const Item& item) {
       const V b = item.b ? eval(item.b) : a;
       return whole(item, a, b, item.c ? eval(item.c) : a);
     }
-    case Kind::logic: return logic(item);
-    case Kind::choose: return choose(item);
+    case Kind::logic:
+      return logic(item);
+    case Kind::choose:
+      return choose(item);
     case Kind::guard: {
       const V c = eval(item.a);
       if (c.e == 0) return c.i ? eval(item.b) : is_float(item.type) ? V::real(0) : V::integer(0);
@@ -120,8 +139,10 @@ Value<R> Machine<R>::operate(const Item& item) {
       --open_;
       return c.i ? either(item.type, inside, outside) : either(item.type, outside, inside);
     }
-    case Kind::form: return form(item.more, code_.forms[item.more].op);
-    default: return V::integer(0);
+    case Kind::form:
+      return form(item.more, code_.forms[item.more].op);
+    default:
+      return V::integer(0);
   }
 }
 
@@ -131,7 +152,8 @@ Value<R> Machine<R>::product(const Item& item) {
   const V a = eval(item.a), b = eval(item.b);
   const Precision& p = precision(item.type);
   V out = apply_float<R>(Op::mul, p, false, a, b, a);
-  if (!std::isfinite(out.v) && ((a.v == 0 && a.e == 0 && b.e != kInf) || (b.v == 0 && b.e == 0 && a.e != kInf))) return V::real(0, kInf);
+  if (!std::isfinite(out.v) && ((a.v == 0 && a.e == 0 && b.e != kInf) || (b.v == 0 && b.e == 0 && a.e != kInf)))
+    return V::real(0, kInf);
   if (laxity_ != 1) out.e *= laxity_;
   return out;
 }
@@ -163,10 +185,14 @@ Value<R> Machine<R>::whole(const Item& item, const V& a, const V& b, const V& c)
   const int arity = ir::info(item.op).arity;
   if (a.e == 0 && b.e == 0 && c.e == 0) {
     switch (item.op) {
-      case Op::lt: return V::integer(a.i < b.i);
-      case Op::le: return V::integer(a.i <= b.i);
-      case Op::eq: return V::integer(a.i == b.i);
-      default: return V::integer(exact_whole(item.op, item.from, a.i, b.i, c.i));
+      case Op::lt:
+        return V::integer(a.i < b.i);
+      case Op::le:
+        return V::integer(a.i <= b.i);
+      case Op::eq:
+        return V::integer(a.i == b.i);
+      default:
+        return V::integer(exact_whole(item.op, item.from, a.i, b.i, c.i));
     }
   }
   const std::int64_t reference = exact_whole(item.op, item.from, a.i, b.i, c.i);
@@ -177,7 +203,9 @@ Value<R> Machine<R>::whole(const Item& item, const V& a, const V& b, const V& c)
     const auto [al, ah] = interval(a);
     const auto [bl, bh] = interval(b);
     if (item.type == DType::boolean && (ah < bl || bh < al)) return V::integer(reference);
-    if ((item.op == Op::add || item.op == Op::sub) && std::fmax(std::fabs(al), std::fabs(ah)) + std::fmax(std::fabs(bl), std::fabs(bh)) < 0.5 * largest_finite(item.from))
+    if ((item.op == Op::add || item.op == Op::sub) &&
+        std::fmax(std::fabs(al), std::fabs(ah)) + std::fmax(std::fabs(bl), std::fabs(bh)) <
+            0.5 * largest_finite(item.from))
       return V::integer(reference, (ah - al) + (bh - bl));
     return V::integer(reference, open);
   }
@@ -196,9 +224,11 @@ Value<R> Machine<R>::integer_of(const Item& item, const V& a) {
   const std::int64_t value = converted(item.type, static_cast<double>(a.v));
   if (a.e == 0 && (std::isfinite(a.v) ? tame(a, precision(item.from)) : true)) return V::integer(value);
   if (a.e == kInf) return V::integer(value, kInf);
-  const std::int64_t low = converted(item.type, static_cast<double>(a.v) - a.e), high = converted(item.type, static_cast<double>(a.v) + a.e);
+  const std::int64_t low = converted(item.type, static_cast<double>(a.v) - a.e),
+                     high = converted(item.type, static_cast<double>(a.v) + a.e);
   if (item.type == DType::boolean) return V::integer(value, std::fabs(static_cast<double>(a.v)) <= a.e ? 1 : 0);
-  return V::integer(value, std::fmax(static_cast<double>(high) - static_cast<double>(value), static_cast<double>(value) - static_cast<double>(low)));
+  return V::integer(value, std::fmax(static_cast<double>(high) - static_cast<double>(value),
+                                     static_cast<double>(value) - static_cast<double>(low)));
 }
 
 template <class R>
@@ -233,7 +263,8 @@ Value<R> Machine<R>::one_of(std::vector<std::int64_t> values, std::int64_t refer
   values.erase(std::unique(values.begin(), values.end()), values.end());
   if (values.size() <= 1) return V::integer(reference);
   if (values.front() == 0 && values.back() == 1) return V::integer(reference, 1);
-  if (sets_.size() >= (std::size_t{1} << 20)) return V::integer(reference, static_cast<double>(values.back()) - static_cast<double>(values.front()));
+  if (sets_.size() >= (std::size_t{1} << 20))
+    return V::integer(reference, static_cast<double>(values.back()) - static_cast<double>(values.front()));
   sets_.push_back(std::move(values));
   return V::integer(reference, -static_cast<double>(sets_.size()));
 }
@@ -303,7 +334,8 @@ Value<R> Machine<R>::read_open(const Read& r, DType type) {
   if (!listed) out.e = kInf;
   for (std::size_t n = 0; listed && n < total; ++n) {
     std::vector<std::int64_t> at(choices.size());
-    for (std::size_t k = choices.size(), rest = n; k-- > 0; rest /= choices[k].size()) at[k] = choices[k][rest % choices[k].size()];
+    for (std::size_t k = choices.size(), rest = n; k-- > 0; rest /= choices[k].size())
+      at[k] = choices[k][rest % choices[k].size()];
     const V other = value_at(at);
     out = is_float(type) ? merged(out, other, precision_of(type)) : either(type, out, other);
   }
@@ -372,16 +404,16 @@ std::optional<std::pair<TensorId, std::vector<std::int64_t>>> Machine<R>::source
   return std::nullopt;
 }
 
-#define QUERN_INSTANTIATE(R)                                                                                     \
-  template Value<R> Machine<R>::eval(std::uint32_t);                                                             \
-  template Value<R> Machine<R>::either(DType, const V&, const V&);                                               \
-  template Value<R> Machine<R>::one_of(std::vector<std::int64_t>, std::int64_t);                                 \
-  template std::pair<double, double> Machine<R>::interval(const V&) const;                                       \
-  template bool Machine<R>::possible(const V&, DType, std::vector<std::int64_t>&) const;                         \
-  template Value<R> Machine<R>::fetch(TensorId, const std::int64_t*);                                            \
-  template Value<R> Machine<R>::float_of(const Item&, const V&);                                                 \
-  template Value<R> Machine<R>::integer_of(const Item&, const V&);                                               \
-  template Value<R> Machine<R>::whole(const Item&, const V&, const V&, const V&);                                \
+#define QUERN_INSTANTIATE(R)                                                             \
+  template Value<R> Machine<R>::eval(std::uint32_t);                                     \
+  template Value<R> Machine<R>::either(DType, const V&, const V&);                       \
+  template Value<R> Machine<R>::one_of(std::vector<std::int64_t>, std::int64_t);         \
+  template std::pair<double, double> Machine<R>::interval(const V&) const;               \
+  template bool Machine<R>::possible(const V&, DType, std::vector<std::int64_t>&) const; \
+  template Value<R> Machine<R>::fetch(TensorId, const std::int64_t*);                    \
+  template Value<R> Machine<R>::float_of(const Item&, const V&);                         \
+  template Value<R> Machine<R>::integer_of(const Item&, const V&);                       \
+  template Value<R> Machine<R>::whole(const Item&, const V&, const V&, const V&);        \
   template void Machine<R>::report(const Read&, std::size_t, std::int64_t);
 QUERN_INSTANTIATE(double)
 QUERN_INSTANTIATE(long double)

@@ -45,8 +45,10 @@ namespace {
 double evaluate_real(const ir::Program& program, Expr e, const Arguments& arguments) {
   const Node& n = program.pool[e];
   switch (n.op) {
-    case Op::constant: return is_float(n.type) ? std::bit_cast<double>(n.payload) : static_cast<double>(n.payload);
-    case Op::symbol: return static_cast<double>(evaluate_size(program, e, arguments.symbols));
+    case Op::constant:
+      return is_float(n.type) ? std::bit_cast<double>(n.payload) : static_cast<double>(n.payload);
+    case Op::symbol:
+      return static_cast<double>(evaluate_size(program, e, arguments.symbols));
     case Op::scalar: {
       const ScalarValue& s = arguments.scalars[static_cast<std::size_t>(n.payload)];
       return is_float(n.type) ? s.real : static_cast<double>(s.integer);
@@ -55,11 +57,13 @@ double evaluate_real(const ir::Program& program, Expr e, const Arguments& argume
       const double v = evaluate_real(program, n.args[0], arguments);
       return is_float(n.type) ? rounded_to(n.type, v) : v;
     }
-    default: break;
+    default:
+      break;
   }
   if (!ir::is_elementwise(n.op)) return 0;
   if (!is_float(n.type)) return static_cast<double>(evaluate_size(program, e, arguments.symbols));
-  if (n.op == Op::where) return evaluate_real(program, n.args[evaluate_real(program, n.args[0], arguments) != 0 ? 1 : 2], arguments);
+  if (n.op == Op::where)
+    return evaluate_real(program, n.args[evaluate_real(program, n.args[0], arguments) != 0 ? 1 : 2], arguments);
   double x[3] = {0, 0, 0};
   for (std::size_t i = 0; i < n.args.size(); ++i) x[i] = evaluate_real(program, n.args[i], arguments);
   const double r = interpreter::plain<double>(n.op, x[0], x[1], x[2]);
@@ -86,11 +90,14 @@ bool needs_long(const ir::Program& program) {
 
 std::string refuse(const ir::Program& program, const Arguments& arguments) {
   if (arguments.tensors.size() != program.parameters.size())
-    return fmt::format("'{}' takes {} tensors, {} were given", program.name, program.parameters.size(), arguments.tensors.size());
+    return fmt::format("'{}' takes {} tensors, {} were given", program.name, program.parameters.size(),
+                       arguments.tensors.size());
   if (arguments.scalars.size() != program.scalars.size())
-    return fmt::format("'{}' takes {} scalars, {} were given", program.name, program.scalars.size(), arguments.scalars.size());
+    return fmt::format("'{}' takes {} scalars, {} were given", program.name, program.scalars.size(),
+                       arguments.scalars.size());
   if (arguments.symbols.size() != program.symbols.size())
-    return fmt::format("'{}' has {} sizes, {} were given", program.name, program.symbols.size(), arguments.symbols.size());
+    return fmt::format("'{}' has {} sizes, {} were given", program.name, program.symbols.size(),
+                       arguments.symbols.size());
   for (std::size_t k = 0; k < program.parameters.size(); ++k) {
     const ir::Tensor& t = program.tensors[program.parameters[k]];
     const TensorView& view = arguments.tensors[k];
@@ -99,7 +106,8 @@ std::string refuse(const ir::Program& program, const Arguments& arguments) {
     bool empty = false;
     for (std::size_t d = 0; d < t.shape.size(); ++d) {
       const std::int64_t want = evaluate_size(program, t.shape[d], arguments.symbols);
-      if (view.shape[d] != want) return fmt::format("axis {} of '{}' is {} long, the argument's {}", d, t.name, want, view.shape[d]);
+      if (view.shape[d] != want)
+        return fmt::format("axis {} of '{}' is {} long, the argument's {}", d, t.name, want, view.shape[d]);
       empty = empty || want == 0;
     }
     if (!view.data && !empty) return fmt::format("'{}' has no data", t.name);
@@ -130,8 +138,12 @@ void fill_defaults(const ir::Program& program, const std::vector<bool>& passed, 
     const ir::Scalar& s = program.scalars[i];
     if ((i < passed.size() && passed[i]) || !s.default_value) continue;
     const double value = evaluate_real(program, s.default_value, arguments);
-    if (is_float(s.type)) arguments.scalars[i].real = rounded_to(s.type, value);
-    else arguments.scalars[i].integer = is_float(program.pool.type(s.default_value)) ? static_cast<std::int64_t>(rounded_to(s.type, value)) : evaluate_size(program, s.default_value, arguments.symbols);
+    if (is_float(s.type))
+      arguments.scalars[i].real = rounded_to(s.type, value);
+    else
+      arguments.scalars[i].integer = is_float(program.pool.type(s.default_value))
+                                         ? static_cast<std::int64_t>(rounded_to(s.type, value))
+                                         : evaluate_size(program, s.default_value, arguments.symbols);
   }
 }
 
@@ -140,7 +152,8 @@ Results interpret(const ir::Program& program, const Arguments& arguments, const 
   refused.error = refuse(program, arguments);
   if (!refused.error.empty()) return refused;
   try {
-    return needs_long(program) ? run<long double>(program, arguments, options) : run<double>(program, arguments, options);
+    return needs_long(program) ? run<long double>(program, arguments, options)
+                               : run<double>(program, arguments, options);
   } catch (const std::bad_alloc&) {
     refused.error = "out of memory; a smaller memory limit or a sample of the outputs needs less";
     return refused;
@@ -149,9 +162,15 @@ Results interpret(const ir::Program& program, const Arguments& arguments, const 
 
 std::string describe(const ir::Program& program, const Violation& v) {
   const std::string& name = program.tensors[v.tensor].name;
-  auto at = [](const std::vector<std::int64_t>& p) { return p.empty() ? std::string() : fmt::format("[{}]", fmt::join(p, ", ")); };
-  if (v.position.size() && !v.source) return fmt::format("'{}' is declared nondecreasing, but {}{} = {} is less than the element before it", name, name, at(v.position), v.value);
-  if (v.source) return fmt::format("{}{} = {} is outside axis {} of '{}', which has {} entries", program.tensors[*v.source].name, at(v.position), v.value, v.axis, name, v.extent);
+  auto at = [](const std::vector<std::int64_t>& p) {
+    return p.empty() ? std::string() : fmt::format("[{}]", fmt::join(p, ", "));
+  };
+  if (v.position.size() && !v.source)
+    return fmt::format("'{}' is declared nondecreasing, but {}{} = {} is less than the element before it", name, name,
+                       at(v.position), v.value);
+  if (v.source)
+    return fmt::format("{}{} = {} is outside axis {} of '{}', which has {} entries", program.tensors[*v.source].name,
+                       at(v.position), v.value, v.axis, name, v.extent);
   return fmt::format("index {} is outside axis {} of '{}', which has {} entries", v.value, v.axis, name, v.extent);
 }
 

@@ -30,8 +30,9 @@ struct ScalarValue {
 };
 
 struct Arguments {
-  std::vector<TensorView> tensors;    // one per Program::parameters (inout: the entry values)
-  std::vector<ScalarValue> scalars;   // one per Program::scalars; a missing or default one is computed by `fill_defaults`
+  std::vector<TensorView> tensors;  // one per Program::parameters (inout: the entry values)
+  std::vector<ScalarValue>
+      scalars;  // one per Program::scalars; a missing or default one is computed by `fill_defaults`
   std::vector<std::int64_t> symbols;  // one per Program::symbols; a fixed symbol's `value` wins
 };
 
@@ -49,19 +50,19 @@ struct InterpretOptions {
 
 /// An index outside its tensor, or a fact that the data breaks.
 struct Violation {
-  ir::TensorId tensor = 0;              // read or written out of range; or whose `nondecreasing` does not hold
+  ir::TensorId tensor = 0;  // read or written out of range; or whose `nondecreasing` does not hold
   int axis = 0;
-  std::int64_t value = 0;               // the subscript; or the element that is smaller than the one before it
+  std::int64_t value = 0;  // the subscript; or the element that is smaller than the one before it
   std::int64_t extent = 0;
-  std::optional<ir::TensorId> source;   // the tensor that held the subscript
-  std::vector<std::int64_t> position;   // of the value in `source` (or in `tensor`, for `nondecreasing`)
-  bool promised = false;                // the program proved or guarded this read: a fault of the compiler
+  std::optional<ir::TensorId> source;  // the tensor that held the subscript
+  std::vector<std::int64_t> position;  // of the value in `source` (or in `tensor`, for `nondecreasing`)
+  bool promised = false;               // the program proved or guarded this read: a fault of the compiler
 };
 std::string describe(const ir::Program& program, const Violation& violation);
 
 /// One output. A float element is right when it lies within [value - error, value + error] after rounding both ends to
-/// the type; error = inf: anything is; value NaN or infinite with a finite error: exactly that is. An integer element is
-/// right when it is within `error` of `integer`, or in its set where it has one.
+/// the type; error = inf: anything is; value NaN or infinite with a finite error: exactly that is. An integer element
+/// is right when it is within `error` of `integer`, or in its set where it has one.
 struct OutputValues {
   ir::TensorId tensor = 0;
   DType type = DType::f32;
@@ -73,13 +74,15 @@ struct OutputValues {
   std::unordered_map<std::size_t, std::vector<std::int64_t>> sets;  // ordinal -> admissible integers
 
   std::size_t count() const { return errors.size(); }
-  std::int64_t position(std::size_t ordinal) const { return positions ? (*positions)[ordinal] : static_cast<std::int64_t>(ordinal); }
+  std::int64_t position(std::size_t ordinal) const {
+    return positions ? (*positions)[ordinal] : static_cast<std::int64_t>(ordinal);
+  }
 };
 
 struct Results {
-  std::vector<OutputValues> outputs;  // every tensor with role output, in order of Program::tensors
-  std::optional<Violation> violation; // the first offence found; outputs are then unspecified
-  std::string error;                  // not empty: refused (memory, sizes), nothing was computed
+  std::vector<OutputValues> outputs;   // every tensor with role output, in order of Program::tensors
+  std::optional<Violation> violation;  // the first offence found; outputs are then unspecified
+  std::string error;                   // not empty: refused (memory, sizes), nothing was computed
 };
 
 /// Never throws on a well-formed program; requirements on sizes are the caller's to check.

@@ -60,29 +60,29 @@ class Machine {
   Code code_;
   const Arguments& arguments_;
   const InterpretOptions& options_;
-  std::vector<std::int64_t> index_;        // by level
-  std::vector<std::uint64_t> version_;     // by level
+  std::vector<std::int64_t> index_;     // by level
+  std::vector<std::uint64_t> version_;  // by level
   std::uint64_t clock_ = 1;
   struct Remembered {
     V value;
     std::uint64_t version = 0;
   };
-  std::vector<Remembered> remembered_;     // by item, for share
-  std::vector<V> previous_;                // by form
-  std::vector<Memo<R>> rows_;              // by row id
-  std::vector<Memo<R>> tensors_;           // by TensorId
-  std::vector<const TensorView*> views_;   // by TensorId, parameters
+  std::vector<Remembered> remembered_;          // by item, for share
+  std::vector<V> previous_;                     // by form
+  std::vector<Memo<R>> rows_;                   // by row id
+  std::vector<Memo<R>> tensors_;                // by TensorId
+  std::vector<const TensorView*> views_;        // by TensorId, parameters
   std::vector<std::optional<DType>> narrowed_;  // by TensorId: the wider type its equation computes in
   std::vector<std::vector<std::int64_t>> sets_;
   Precision single_ = precision_of(DType::f32), double_ = precision_of(DType::f64);
-  double laxity_ = 1;                      // @fast widens every rounding
-  int open_ = 0;                           // > 0: on a branch that may not be taken; violations are not reported
+  double laxity_ = 1;  // @fast widens every rounding
+  int open_ = 0;       // > 0: on a branch that may not be taken; violations are not reported
   std::optional<Violation> violation_;
-  struct Bucket {                          // scatter: which points land on each element
+  struct Bucket {  // scatter: which points land on each element
     bool ready = false, unknown = false;
     std::vector<std::int64_t> starts, points;
   };
-  std::vector<Bucket> buckets_;            // by equation
+  std::vector<Bucket> buckets_;  // by equation
   std::string error_;
 
   const Precision& precision(DType type) const { return type == DType::f64 ? double_ : single_; }
@@ -105,10 +105,11 @@ class Machine {
   V product(const Item& item);
   V integer_of(const Item& item, const V& a);
   V float_of(const Item& item, const V& a);
-  std::int64_t affine(const Affine& a) const {
-    std::int64_t value = a.base;
-    for (const auto& [level, factor] : a.terms) value += factor * index_[static_cast<std::size_t>(level)];
-    return value;
+  std::int64_t affine(const Affine& a) const {  // wraps: a subscript far outside is found outside
+    auto value = static_cast<std::uint64_t>(a.base);
+    for (const auto& [level, factor] : a.terms)
+      value += static_cast<std::uint64_t>(factor) * static_cast<std::uint64_t>(index_[static_cast<std::size_t>(level)]);
+    return static_cast<std::int64_t>(value);
   }
   void report(const Read& r, std::size_t axis, std::int64_t value);
   std::optional<std::pair<TensorId, std::vector<std::int64_t>>> source_of(Expr subscript);
@@ -152,7 +153,8 @@ class Machine {
   void scan_row(const Form& f, std::uint32_t id, V* row);
   void best_row(const Form& f, V* row);
   V log_sum_exp(const Form& f);
-  void order(const std::vector<V>& values, DType type, bool descending, std::int64_t keep, std::int64_t first, V* by_value, V* by_position);
+  void order(const std::vector<V>& values, DType type, bool descending, std::int64_t keep, std::int64_t first,
+             V* by_value, V* by_position);
 };
 
 /// A sum with the bound that any order of its terms obeys: (n - 1) roundings of the sum of sizes. Exact while every
@@ -170,8 +172,10 @@ class Total {
     if (!std::isfinite(t.v)) return void((std::isnan(t.v) ? nan_ : infinite_) = true);
     (t.v > 0 ? above_ : below_) += size + t.e;
     if (exact_) {
-      if (t.e != 0) exact_ = false;
-      else if (const int low = lowest_bit(size); low < low_) low_ = low;
+      if (t.e != 0)
+        exact_ = false;
+      else if (const int low = lowest_bit(size); low < low_)
+        low_ = low;
     }
   }
   void maybe(const Value<R>& t, bool counted) {  // in or out

@@ -49,8 +49,10 @@ Value<R> Machine<R>::sum(const Form& f) {
   Total<R> total;
   points(f, 0, [&](V v, Member m) {
     if (f.coarse && v.v != 0) v.e += 0x1p-10 * (std::fabs(static_cast<double>(v.v)) + v.e);  // tf32 factors
-    if (m == Member::yes) total.add(v);
-    else total.maybe(v, m == Member::maybe_yes);
+    if (m == Member::yes)
+      total.add(v);
+    else
+      total.maybe(v, m == Member::maybe_yes);
   });
   V out = total.finish(precision(f.type));
   out.e *= laxity_;
@@ -64,8 +66,10 @@ Value<R> Machine<R>::whole_sum(const Form& f) {
   points(f, 0, [&](const V& v, Member m) {
     const auto [low, high] = interval(v);
     if (m != Member::maybe_no) total += static_cast<std::uint64_t>(v.i);
-    if (m == Member::yes) e += v.e == 0 ? 0 : high - low;
-    else e += std::fmax(std::fabs(low), std::fabs(high));
+    if (m == Member::yes)
+      e += v.e == 0 ? 0 : high - low;
+    else
+      e += std::fmax(std::fabs(low), std::fabs(high));
   });
   return V::integer(wrapped_to(f.type, static_cast<std::int64_t>(total)), e);
 }
@@ -88,12 +92,14 @@ Value<R> Machine<R>::multiply(const Form& f) {
   points(f, 0, [&](const V& v, Member m) {
     product = apply_float<R>(Op::mul, p, false, product, v, v);
     if (m != Member::yes) bounded = false;
-    if (std::isfinite(v.v) && v.v != 0) (std::fabs(v.v) > 1 ? up : down) += std::ilogb(static_cast<double>(v.v)) + (std::fabs(v.v) > 1 ? 1 : 0);
+    if (std::isfinite(v.v) && v.v != 0)
+      (std::fabs(v.v) > 1 ? up : down) += std::ilogb(static_cast<double>(v.v)) + (std::fabs(v.v) > 1 ? 1 : 0);
   });
   if (!bounded) product.e = kInf;
   if (std::isfinite(product.v) && tame(product, p)) {
-    if (up > std::ilogb(p.largest)) product.e = kInf;                       // some order overflows
-    if (down < std::ilogb(p.tiny) + p.digits) product.e += std::fabs(static_cast<double>(product.v));  // some order underflows
+    if (up > std::ilogb(p.largest)) product.e = kInf;  // some order overflows
+    if (down < std::ilogb(p.tiny) + p.digits)
+      product.e += std::fabs(static_cast<double>(product.v));  // some order underflows
   }
   return product;
 }
@@ -101,8 +107,13 @@ Value<R> Machine<R>::multiply(const Form& f) {
 template <class R>
 Value<R> Machine<R>::extreme(const Form& f, bool largest) {
   if (!is_float(f.type)) {
-    const std::int64_t worst = f.type == DType::boolean ? !largest : largest ? (f.type == DType::u8 ? 0 : f.type == DType::i64 ? std::numeric_limits<std::int64_t>::min() : -static_cast<std::int64_t>(largest_finite(f.type)) - 1)
-                                                                             : f.type == DType::i64 ? std::numeric_limits<std::int64_t>::max() : static_cast<std::int64_t>(largest_finite(f.type));
+    const std::int64_t worst = f.type == DType::boolean ? !largest
+                               : largest
+                                   ? (f.type == DType::u8    ? 0
+                                      : f.type == DType::i64 ? std::numeric_limits<std::int64_t>::min()
+                                                             : -static_cast<std::int64_t>(largest_finite(f.type)) - 1)
+                               : f.type == DType::i64 ? std::numeric_limits<std::int64_t>::max()
+                                                      : static_cast<std::int64_t>(largest_finite(f.type));
     V best = V::integer(worst);
     double low = static_cast<double>(worst), high = low;
     bool exact = true;
@@ -110,8 +121,10 @@ Value<R> Machine<R>::extreme(const Form& f, bool largest) {
       exact = exact && v.e == 0 && m == Member::yes;
       if (m != Member::maybe_no && (largest ? v.i > best.i : v.i < best.i)) best.i = v.i;
       const auto [l, h] = interval(v);
-      if (largest) high = std::fmax(high, h), low = m == Member::yes ? std::fmax(low, l) : low;
-      else low = std::fmin(low, l), high = m == Member::yes ? std::fmin(high, h) : high;
+      if (largest)
+        high = std::fmax(high, h), low = m == Member::yes ? std::fmax(low, l) : low;
+      else
+        low = std::fmin(low, l), high = m == Member::yes ? std::fmin(high, h) : high;
     });
     if (!exact) best.e = std::fmax(high - static_cast<double>(best.i), static_cast<double>(best.i) - low);
     return best;
@@ -127,8 +140,10 @@ Value<R> Machine<R>::extreme(const Form& f, bool largest) {
     }
     if (m != Member::maybe_no) best = largest ? std::fmax(best, v.v) : std::fmin(best, v.v);
     const R l = v.v - static_cast<R>(v.e), h = v.v + static_cast<R>(v.e);
-    if (largest) high = std::fmax(high, h), low = m == Member::yes ? std::fmax(low, l) : low;
-    else low = std::fmin(low, l), high = m == Member::yes ? std::fmin(high, h) : high;
+    if (largest)
+      high = std::fmax(high, h), low = m == Member::yes ? std::fmax(low, l) : low;
+    else
+      low = std::fmin(low, l), high = m == Member::yes ? std::fmin(high, h) : high;
   });
   if (nan && !unknown) return V::real(std::numeric_limits<R>::quiet_NaN());
   if (unknown) return V::real(best, kInf);
@@ -154,7 +169,8 @@ Value<R> Machine<R>::extreme_position(const Form& f, bool largest) {
     std::int64_t position = index_[static_cast<std::size_t>(f.axes.back().level)];
     if (f.axes.size() > 1) {
       position = 0;
-      for (const Axis& a : f.axes) position = position * (a.end - a.begin) + index_[static_cast<std::size_t>(a.level)] - a.begin;
+      for (const Axis& a : f.axes)
+        position = position * (a.end - a.begin) + index_[static_cast<std::size_t>(a.level)] - a.begin;
     }
     if (nan) return;
     if (!whole && (v.e == kInf || (std::isnan(v.v) && m != Member::yes))) unknown = true;
@@ -174,12 +190,15 @@ Value<R> Machine<R>::extreme_position(const Form& f, bool largest) {
       std::swap(low, high);
       low = -low, high = -high;
     }
-    const bool better = best < 0 || (whole ? (largest ? v.i > best_integer : v.i < best_integer) : largest ? value > best_value : value < best_value);
+    const bool better = best < 0 || (whole     ? (largest ? v.i > best_integer : v.i < best_integer)
+                                     : largest ? value > best_value
+                                               : value < best_value);
     if (m != Member::maybe_no && better) best = position, best_value = value, best_integer = v.i;
     if (high < floor && any_sure) return;
     if (m == Member::yes) floor = any_sure ? std::fmax(floor, low) : low, any_sure = true;
     candidates.push_back({low, high, position, v.e == 0 && m == Member::yes, m == Member::yes});
-    if (candidates.size() > 4096) std::erase_if(candidates, [&](const Candidate& c) { return any_sure && c.high < floor; });
+    if (candidates.size() > 4096)
+      std::erase_if(candidates, [&](const Candidate& c) { return any_sure && c.high < floor; });
   });
   if (nan && !unknown) return V::integer(best);
   if (unknown) return V::integer(best, kInf);
@@ -194,7 +213,8 @@ Value<R> Machine<R>::extreme_position(const Form& f, bool largest) {
     possible.push_back(c.position);
   }
   if (!any_sure) possible.push_back(-1);
-  if (whole && std::all_of(candidates.begin(), candidates.end(), [](const Candidate& c) { return c.exact; })) return V::integer(best);
+  if (whole && std::all_of(candidates.begin(), candidates.end(), [](const Candidate& c) { return c.exact; }))
+    return V::integer(best);
   if (possible.size() > 4096) return V::integer(best, kInf);
   // `one_of` takes {0, 1} for a truth value; a set is kept as a set here.
   std::sort(possible.begin(), possible.end());
@@ -208,8 +228,10 @@ Value<R> Machine<R>::decide(const Form& f, bool any) {
   bool settled = false, reference = !any, open = false;
   points(f, 0, [&](const V& v, Member m) {
     const bool hit = (v.i != 0) == any;
-    if (hit && v.e == 0 && m == Member::yes) settled = true;
-    else if (hit || v.e != 0) open = true;
+    if (hit && v.e == 0 && m == Member::yes)
+      settled = true;
+    else if (hit || v.e != 0)
+      open = true;
     if (hit && m != Member::maybe_no) reference = any;
   });
   return V::integer(settled ? any : reference, !settled && open ? 1 : 0);
@@ -240,10 +262,14 @@ Value<R> Machine<R>::statistic(const Form& f) {
   Total<R> total, squares;
   points(f, 0, [&](const V& v, Member m) {
     open = open || m != Member::yes;
-    if (f.reducer == Reducer::norm) squares.add(apply_float<R>(Op::mul, p, false, v, v, v));
-    else total.add(v);
-    if (f.reducer == Reducer::var || f.reducer == Reducer::std) values.push_back(v);
-    else if (f.reducer == Reducer::mean) values.resize(values.size() + 1);
+    if (f.reducer == Reducer::norm)
+      squares.add(apply_float<R>(Op::mul, p, false, v, v, v));
+    else
+      total.add(v);
+    if (f.reducer == Reducer::var || f.reducer == Reducer::std)
+      values.push_back(v);
+    else if (f.reducer == Reducer::mean)
+      values.resize(values.size() + 1);
   });
   if (f.reducer == Reducer::norm) {
     const V s = squares.finish(p, open ? 1e300 : 0);
@@ -275,7 +301,8 @@ Value<R> Machine<R>::statistic(const Form& f) {
   const double var = static_cast<double>(variance), centred = std::fabs(static_cast<double>(centre));
   double e = moved / n + worst * worst;
   const double slip = (n + 2) * p.eps * (total.size() / n);  // error of the mean
-  if (!(exact && (n == 1 || (var == 0 && mean.e == 0)))) e += 4 * (n + 2) * p.eps * (var + std::sqrt(var) * centred) + 2 * slip * slip + p.tiny;
+  if (!(exact && (n == 1 || (var == 0 && mean.e == 0))))
+    e += 4 * (n + 2) * p.eps * (var + std::sqrt(var) * centred) + 2 * slip * slip + p.tiny;
   if (bad || !(var + e <= p.largest) || !(n * var <= p.largest)) e = kInf;
   V out = V::real(variance, e * laxity_);
   if (f.reducer == Reducer::std) out = apply_float<R>(Op::sqrt, p, true, out, out, out);
@@ -298,24 +325,37 @@ Value<R> Machine<R>::log_sum_exp(const Form& f) {
 template <class R>
 Value<R> Machine<R>::reduce(const Form& f) {
   switch (f.reducer) {
-    case Reducer::sum: return is_float(f.type) ? sum(f) : whole_sum(f);
-    case Reducer::prod: return multiply(f);
-    case Reducer::max: return extreme(f, true);
-    case Reducer::min: return extreme(f, false);
-    case Reducer::any: return decide(f, true);
-    case Reducer::all: return decide(f, false);
-    case Reducer::argmax: return extreme_position(f, true);
-    case Reducer::argmin: return extreme_position(f, false);
-    case Reducer::count: return count(f);
-    case Reducer::logsumexp: return log_sum_exp(f);
-    default: return statistic(f);
+    case Reducer::sum:
+      return is_float(f.type) ? sum(f) : whole_sum(f);
+    case Reducer::prod:
+      return multiply(f);
+    case Reducer::max:
+      return extreme(f, true);
+    case Reducer::min:
+      return extreme(f, false);
+    case Reducer::any:
+      return decide(f, true);
+    case Reducer::all:
+      return decide(f, false);
+    case Reducer::argmax:
+      return extreme_position(f, true);
+    case Reducer::argmin:
+      return extreme_position(f, false);
+    case Reducer::count:
+      return count(f);
+    case Reducer::logsumexp:
+      return log_sum_exp(f);
+    default:
+      return statistic(f);
   }
 }
 
 template <class R>
 std::uint64_t Machine<R>::key_of(const Form& f) const {
   std::uint64_t key = 0;
-  for (const KeyPart& k : f.key) key = key * static_cast<std::uint64_t>(k.extent) + static_cast<std::uint64_t>(index_[static_cast<std::size_t>(k.level)] - k.begin);
+  for (const KeyPart& k : f.key)
+    key = key * static_cast<std::uint64_t>(k.extent) +
+          static_cast<std::uint64_t>(index_[static_cast<std::size_t>(k.level)] - k.begin);
   return key;
 }
 
@@ -350,8 +390,8 @@ Value<R> Machine<R>::form(std::uint32_t id, Op op) {
   return row[static_cast<std::size_t>(at)];
 }
 
-#define QUERN_INSTANTIATE(R)                                     \
-  template Member Machine<R>::member(std::uint32_t);             \
+#define QUERN_INSTANTIATE(R)                         \
+  template Member Machine<R>::member(std::uint32_t); \
   template Value<R> Machine<R>::form(std::uint32_t, Op);
 QUERN_INSTANTIATE(double)
 QUERN_INSTANTIATE(long double)

@@ -14,16 +14,17 @@ namespace {
 
 /// What a softmax-like row needs of one entry: its weight and how far that may be off, relatively.
 struct Weights {
-  double total = 0;      // sum of weights
-  double moved = 0;      // how far the sum may be off
-  double unsure = 0;     // weight of entries that may not belong
+  double total = 0;   // sum of weights
+  double moved = 0;   // how far the sum may be off
+  double unsure = 0;  // weight of entries that may not belong
   std::int64_t count = 0;
 };
 
 /// Relative error of exp(s - m): the score's own, that of the shift's rounding, and the function's.
 double exponent_error(double score, double error, double top, const Precision& p) {
   const ErrorRule& rule = error_rule(Op::exp);
-  return std::expm1(std::fmin(700.0, error + rule.argument * p.eps * (std::fabs(score) + std::fabs(top)) + 2 * rule.ulps * p.eps));
+  return std::expm1(
+      std::fmin(700.0, error + rule.argument * p.eps * (std::fabs(score) + std::fabs(top)) + 2 * rule.ulps * p.eps));
 }
 
 enum class Row : std::uint8_t { plain, empty, dead, nan, infinite, unknown };
@@ -59,9 +60,14 @@ void Machine<R>::fill_row(const Form& f, std::uint32_t id, V* row) {
     }
   }
   switch (f.map) {
-    case AxisMap::softmax: case AxisMap::log_softmax: return softmax_row(f, row, members, nullptr);
-    case AxisMap::sort: case AxisMap::argsort: return sorted_row(f, row, members);
-    default: return running_row(f, row, members);
+    case AxisMap::softmax:
+    case AxisMap::log_softmax:
+      return softmax_row(f, row, members, nullptr);
+    case AxisMap::sort:
+    case AxisMap::argsort:
+      return sorted_row(f, row, members);
+    default:
+      return running_row(f, row, members);
   }
 }
 
@@ -76,7 +82,9 @@ void Machine<R>::softmax_row(const Form& f, V* row, const std::vector<Member>& m
     if (members[i] == Member::no) continue;
     const V& s = row[i];
     if (kind == Row::empty) kind = Row::dead;
-    if (s.e == kInf || (std::isfinite(s.v) && !tame(s, p)) || (members[i] != Member::yes && !std::isfinite(s.v) && !(s.v < 0))) kind = Row::unknown;
+    if (s.e == kInf || (std::isfinite(s.v) && !tame(s, p)) ||
+        (members[i] != Member::yes && !std::isfinite(s.v) && !(s.v < 0)))
+      kind = Row::unknown;
     if (kind == Row::unknown) break;
     if (std::isnan(s.v)) kind = Row::nan;
     if (s.v > top) top = s.v;
@@ -89,14 +97,24 @@ void Machine<R>::softmax_row(const Form& f, V* row, const std::vector<Member>& m
   if (kind != Row::plain) {
     if (log_sum) {
       switch (kind) {
-        case Row::empty: case Row::dead: *log_sum = V::real(minus); break;
-        case Row::infinite: *log_sum = V::real(static_cast<R>(kInf)); break;
-        case Row::nan: *log_sum = V::real(nan); break;
-        default: *log_sum = V::real(nan, kInf); break;
+        case Row::empty:
+        case Row::dead:
+          *log_sum = V::real(minus);
+          break;
+        case Row::infinite:
+          *log_sum = V::real(static_cast<R>(kInf));
+          break;
+        case Row::nan:
+          *log_sum = V::real(nan);
+          break;
+        default:
+          *log_sum = V::real(nan, kInf);
+          break;
       }
       return;
     }
-    for (std::size_t i = 0; i < n; ++i) row[i] = members[i] == Member::no ? outside : V::real(nan, kind == Row::unknown ? kInf : 0);
+    for (std::size_t i = 0; i < n; ++i)
+      row[i] = members[i] == Member::no ? outside : V::real(nan, kind == Row::unknown ? kInf : 0);
     return;
   }
   Weights w;
@@ -120,8 +138,14 @@ void Machine<R>::softmax_row(const Form& f, V* row, const std::vector<Member>& m
   const bool lost = !(share < 0.9);
   if (log_sum) {
     const R r = top + std::log(total);
-    const double e = lost ? kInf : -std::log1p(-share) + 4 * p.eps * (std::fabs(shift) + std::fabs(static_cast<double>(std::log(total)))) + 8 * p.eps * std::fabs(static_cast<double>(r));
-    *log_sum = V::real(r, w.count == 1 && w.unsure == 0 ? row[std::max_element(weights.begin(), weights.end()) - weights.begin()].e + 8 * p.eps * std::fabs(static_cast<double>(r)) : e);
+    const double e = lost ? kInf
+                          : -std::log1p(-share) +
+                                4 * p.eps * (std::fabs(shift) + std::fabs(static_cast<double>(std::log(total)))) +
+                                8 * p.eps * std::fabs(static_cast<double>(r));
+    *log_sum = V::real(r, w.count == 1 && w.unsure == 0
+                              ? row[std::max_element(weights.begin(), weights.end()) - weights.begin()].e +
+                                    8 * p.eps * std::fabs(static_cast<double>(r))
+                              : e);
     return;
   }
   for (std::size_t i = 0; i < n; ++i) {
@@ -136,7 +160,12 @@ void Machine<R>::softmax_row(const Form& f, V* row, const std::vector<Member>& m
         continue;
       }
       const R r = row[i].v - top - std::log(total);
-      const double e = lost ? kInf : row[i].e - std::log1p(-share) + 4 * p.eps * (std::fabs(static_cast<double>(row[i].v)) + std::fabs(shift) + std::fabs(static_cast<double>(std::log(total)))) + 8 * p.eps * std::fabs(static_cast<double>(r));
+      const double e = lost ? kInf
+                            : row[i].e - std::log1p(-share) +
+                                  4 * p.eps *
+                                      (std::fabs(static_cast<double>(row[i].v)) + std::fabs(shift) +
+                                       std::fabs(static_cast<double>(std::log(total)))) +
+                                  8 * p.eps * std::fabs(static_cast<double>(r));
       row[i] = V::real(r, members[i] == Member::yes ? e * laxity_ : kInf);
       continue;
     }
@@ -160,9 +189,16 @@ void Machine<R>::running_row(const Form& f, V* row, const std::vector<Member>& m
   const bool sum = f.map == AxisMap::cumsum, product = f.map == AxisMap::cumprod, largest = f.map == AxisMap::cummax;
   Total<R> total;
   const bool integer = !real;
-  const auto top = f.type == DType::i64 ? std::numeric_limits<std::int64_t>::max() : static_cast<std::int64_t>(largest_finite(f.type));
+  const auto top = f.type == DType::i64 ? std::numeric_limits<std::int64_t>::max()
+                                        : static_cast<std::int64_t>(largest_finite(f.type));
   const auto bottom = f.type == DType::u8 || f.type == DType::boolean ? 0 : -top - 1;
-  V running = integer ? V::integer(sum ? 0 : product ? 1 : largest ? bottom : top) : V::real(sum ? R(0) : product ? R(1) : static_cast<R>(largest ? -kInf : kInf));
+  V running = integer ? V::integer(sum       ? 0
+                                   : product ? 1
+                                   : largest ? bottom
+                                             : top)
+                      : V::real(sum       ? R(0)
+                                : product ? R(1)
+                                          : static_cast<R>(largest ? -kInf : kInf));
   bool open = false;
   for (std::size_t i = 0; i < members.size(); ++i) {
     const V v = row[i];
@@ -206,10 +242,14 @@ void Machine<R>::sorted_row(const Form& f, V* row, const std::vector<Member>& me
   const bool real = is_float(f.body_type);
   for (std::size_t i = 0; i < members.size(); ++i) {
     if (i >= values.size()) {  // short of the axis: nothing is left to place
-      row[i] = positions ? V::integer(-1) : real ? V::real(static_cast<R>(kInf)) : V::integer(f.type == DType::i64 ? std::numeric_limits<std::int64_t>::max() : static_cast<std::int64_t>(largest_finite(f.type)));
+      row[i] = positions ? V::integer(-1)
+               : real    ? V::real(static_cast<R>(kInf))
+                         : V::integer(f.type == DType::i64 ? std::numeric_limits<std::int64_t>::max()
+                                                           : static_cast<std::int64_t>(largest_finite(f.type)));
     } else if (positions) {
       V p = by_position[i];
-      if (p.e == 0) p.i = places[static_cast<std::size_t>(p.i)];
+      if (p.e == 0)
+        p.i = places[static_cast<std::size_t>(p.i)];
       else if (p.e < 0) {
         std::vector<std::int64_t> set = sets_[static_cast<std::size_t>(-p.e) - 1];
         for (std::int64_t& s : set) s = places[static_cast<std::size_t>(s)];
@@ -227,7 +267,8 @@ void Machine<R>::sorted_row(const Form& f, V* row, const std::vector<Member>& me
 /// The first `keep` in order, stable, NaN largest: values with the range each rank can have, and the positions
 /// (from `first`) that each rank can hold.
 template <class R>
-void Machine<R>::order(const std::vector<V>& values, DType type, bool descending, std::int64_t keep, std::int64_t first, V* by_value, V* by_position) {
+void Machine<R>::order(const std::vector<V>& values, DType type, bool descending, std::int64_t keep, std::int64_t first,
+                       V* by_value, V* by_position) {
   const bool real = is_float(type);
   const auto n = static_cast<std::int64_t>(values.size());
   std::vector<std::int64_t> sorted(values.size());
@@ -235,7 +276,8 @@ void Machine<R>::order(const std::vector<V>& values, DType type, bool descending
   auto before = [&](std::int64_t x, std::int64_t y) {
     const V &a = values[static_cast<std::size_t>(x)], &b = values[static_cast<std::size_t>(y)];
     if (!real) return descending ? a.i > b.i : a.i < b.i;
-    if (std::isnan(a.v) || std::isnan(b.v)) return descending ? std::isnan(a.v) && !std::isnan(b.v) : !std::isnan(a.v) && std::isnan(b.v);
+    if (std::isnan(a.v) || std::isnan(b.v))
+      return descending ? std::isnan(a.v) && !std::isnan(b.v) : !std::isnan(a.v) && std::isnan(b.v);
     return descending ? a.v > b.v : a.v < b.v;
   };
   std::stable_sort(sorted.begin(), sorted.end(), before);
@@ -288,9 +330,13 @@ void Machine<R>::order(const std::vector<V>& values, DType type, bool descending
     if (low[i] != high[i]) continue;
     std::size_t earlier = 0, later = 0;
     run = j;
-    while (run > 0 && low[static_cast<std::size_t>(sorted[run - 1])] == high[i] && high[static_cast<std::size_t>(sorted[run - 1])] == high[i]) --run, ++earlier;
+    while (run > 0 && low[static_cast<std::size_t>(sorted[run - 1])] == high[i] &&
+           high[static_cast<std::size_t>(sorted[run - 1])] == high[i])
+      --run, ++earlier;
     run = j;
-    while (run + 1 < sorted.size() && low[static_cast<std::size_t>(sorted[run + 1])] == high[i] && high[static_cast<std::size_t>(sorted[run + 1])] == high[i]) ++run, ++later;
+    while (run + 1 < sorted.size() && low[static_cast<std::size_t>(sorted[run + 1])] == high[i] &&
+           high[static_cast<std::size_t>(sorted[run + 1])] == high[i])
+      ++run, ++later;
     if (earlier + later > 1024) break;
     from[i] += static_cast<std::int64_t>(earlier);
     to[i] -= static_cast<std::int64_t>(later);
@@ -300,8 +346,10 @@ void Machine<R>::order(const std::vector<V>& values, DType type, bool descending
   for (std::size_t i = 0; i < values.size(); ++i)
     for (std::int64_t j = from[i]; j <= std::min(to[i], keep - 1); ++j) {
       auto& set = ranks[static_cast<std::size_t>(j)];
-      if (set.size() < 256) set.push_back(first + static_cast<std::int64_t>(i));
-      else many[static_cast<std::size_t>(j)] = true;
+      if (set.size() < 256)
+        set.push_back(first + static_cast<std::int64_t>(i));
+      else
+        many[static_cast<std::size_t>(j)] = true;
     }
   for (std::int64_t j = 0; j < keep; ++j) {
     auto& set = ranks[static_cast<std::size_t>(j)];
@@ -343,7 +391,10 @@ void Machine<R>::best_row(const Form& f, V* row) {
   const std::int64_t keep = std::min(n, f.k);
   order(values, f.body_type, true, keep, 0, row, row + f.k);
   const bool real = is_float(f.body_type);
-  const std::int64_t lowest = f.body_type == DType::u8 || f.body_type == DType::boolean ? 0 : f.body_type == DType::i64 ? std::numeric_limits<std::int64_t>::min() : -static_cast<std::int64_t>(largest_finite(real ? DType::i32 : f.body_type)) - 1;
+  const std::int64_t lowest = f.body_type == DType::u8 || f.body_type == DType::boolean ? 0
+                              : f.body_type == DType::i64
+                                  ? std::numeric_limits<std::int64_t>::min()
+                                  : -static_cast<std::int64_t>(largest_finite(real ? DType::i32 : f.body_type)) - 1;
   for (std::int64_t j = 0; j < f.k; ++j) {
     V &value = row[j], &position = row[f.k + j];
     if (j >= keep) {
@@ -362,8 +413,8 @@ void Machine<R>::best_row(const Form& f, V* row) {
   }
 }
 
-#define QUERN_INSTANTIATE(R)                                                                       \
-  template void Machine<R>::fill_row(const Form&, std::uint32_t, V*);                              \
+#define QUERN_INSTANTIATE(R)                                          \
+  template void Machine<R>::fill_row(const Form&, std::uint32_t, V*); \
   template void Machine<R>::softmax_row(const Form&, V*, const std::vector<Member>&, V*);
 QUERN_INSTANTIATE(double)
 QUERN_INSTANTIATE(long double)

@@ -49,11 +49,11 @@ struct Value : Number<R> {
 
 /// What rounding to a float type means.
 struct Precision {
-  double eps = 0;      // unit roundoff
-  double tiny = 0;     // smallest subnormal
-  double largest = 0;  // largest finite
-  int digits = 0;      // of the significand
-  bool single = false; // f32
+  double eps = 0;       // unit roundoff
+  double tiny = 0;      // smallest subnormal
+  double largest = 0;   // largest finite
+  int digits = 0;       // of the significand
+  bool single = false;  // f32
 };
 
 inline Precision precision_of(DType type) {
@@ -86,7 +86,8 @@ Value<R> merged(const Value<R>& a, const Value<R>& b, const Precision& p) {
   if (fa != fb) {  // finite beyond the type with the infinity of its sign is an overflow as any other
     const Value<R>& finite = fa ? a : b;
     const Value<R>& other = fa ? b : a;
-    if (std::isinf(other.v) && std::fabs(finite.v) > p.largest && std::signbit(finite.v) == std::signbit(other.v)) return finite;
+    if (std::isinf(other.v) && std::fabs(finite.v) > p.largest && std::signbit(finite.v) == std::signbit(other.v))
+      return finite;
     return Value<R>::real(a.v, kInf);
   }
   if (std::isnan(a.v) == std::isnan(b.v) && (std::isnan(a.v) || a.v == b.v)) return a;

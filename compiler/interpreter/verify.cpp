@@ -66,7 +66,9 @@ Report verify(const ir::Program& program, const Results& results, const std::vec
     if (view.shape != want.shape || view.strides.size() != want.shape.size()) {
       out.wrong = 1;
       report.ok = false;
-      if (report.message.empty()) report.message = fmt::format("{} has shape [{}], expected [{}]", name, fmt::join(view.shape, ", "), fmt::join(want.shape, ", "));
+      if (report.message.empty())
+        report.message = fmt::format("{} has shape [{}], expected [{}]", name, fmt::join(view.shape, ", "),
+                                     fmt::join(want.shape, ", "));
       report.outputs.push_back(std::move(out));
       continue;
     }
@@ -82,7 +84,8 @@ Report verify(const ir::Program& program, const Results& results, const std::vec
       const std::vector<std::int64_t>* members = set == want.sets.end() ? nullptr : &set->second;
       const double got = load_as_f64(want.type, at);
       const std::int64_t whole = real ? 0 : load_as_i64(want.type, at);
-      const Verdict v = real ? judge_real(want.type, want.values[i], want.errors[i], got) : judge_integer(want.integers[i], want.errors[i], members, whole);
+      const Verdict v = real ? judge_real(want.type, want.values[i], want.errors[i], got)
+                             : judge_integer(want.integers[i], want.errors[i], members, whole);
       ++out.checked;
       out.undecided += v.undecided;
       out.max_error = std::max(out.max_error, v.error);
@@ -91,15 +94,17 @@ Report verify(const ir::Program& program, const Results& results, const std::vec
       if (out.wrong++ > 0) continue;
       out.index = index;
       out.got = real ? fmt::format("{}", got) : fmt::format("{}", whole);
-      out.expected = real ? fmt::format("{} +- {:.3g}", want.values[i], want.errors[i])
-                   : members ? fmt::format("one of {{{}}}", fmt::join(*members, ", "))
-                   : want.errors[i] > 0 ? fmt::format("{} +- {}", want.integers[i], want.errors[i])
-                                        : fmt::format("{}", want.integers[i]);
+      out.expected = real                 ? fmt::format("{} +- {:.3g}", want.values[i], want.errors[i])
+                     : members            ? fmt::format("one of {{{}}}", fmt::join(*members, ", "))
+                     : want.errors[i] > 0 ? fmt::format("{} +- {}", want.integers[i], want.errors[i])
+                                          : fmt::format("{}", want.integers[i]);
     }
     if (out.wrong > 0) {
       report.ok = false;
       if (report.message.empty())
-        report.message = fmt::format("{}{}: expected {}, got {} ({} of {} elements are wrong)", name, out.index.empty() ? "" : fmt::format("[{}]", fmt::join(out.index, ", ")), out.expected, out.got, out.wrong, out.checked);
+        report.message = fmt::format("{}{}: expected {}, got {} ({} of {} elements are wrong)", name,
+                                     out.index.empty() ? "" : fmt::format("[{}]", fmt::join(out.index, ", ")),
+                                     out.expected, out.got, out.wrong, out.checked);
     }
     report.outputs.push_back(std::move(out));
   }

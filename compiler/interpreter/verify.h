@@ -13,12 +13,12 @@ struct OutputReport {
   ir::TensorId tensor = 0;
   std::int64_t checked = 0;
   std::int64_t wrong = 0;
-  std::int64_t undecided = 0;        // elements whose bound accepts anything
-  double max_error = 0;              // largest |got - expected| among finite elements
-  double max_ratio = 0;              // largest |got - expected| / allowed; at most 1 when all is well
+  std::int64_t undecided = 0;  // elements whose bound accepts anything
+  double max_error = 0;        // largest |got - expected| among finite elements
+  double max_ratio = 0;        // largest |got - expected| / allowed; at most 1 when all is well
   // The first wrong element, when there is one.
   std::vector<std::int64_t> index;
-  std::string expected, got;         // printed values; expected with its bound
+  std::string expected, got;  // printed values; expected with its bound
 };
 
 struct Report {

@@ -33,10 +33,14 @@ constexpr SmallFloat kE5M2 = {2, -14, 0x80, 0x7B, 0x7B, 0x7E};
 
 const SmallFloat& layout(DType type) {
   switch (type) {
-    case DType::f16: return kF16;
-    case DType::bf16: return kBF16;
-    case DType::e4m3: return kE4M3;
-    default: return kE5M2;
+    case DType::f16:
+      return kF16;
+    case DType::bf16:
+      return kBF16;
+    case DType::e4m3:
+      return kE4M3;
+    default:
+      return kE5M2;
   }
 }
 
@@ -72,8 +76,9 @@ double decode(const SmallFloat& f, unsigned bits) {
   } else {
     const unsigned exponent = magnitude >> f.mantissa;
     const unsigned fraction = magnitude & ((1u << f.mantissa) - 1);
-    value = exponent == 0 ? std::ldexp(fraction, f.lowest - f.mantissa)
-                          : std::ldexp(fraction | (1u << f.mantissa), f.lowest - f.mantissa + static_cast<int>(exponent) - 1);
+    value = exponent == 0
+                ? std::ldexp(fraction, f.lowest - f.mantissa)
+                : std::ldexp(fraction | (1u << f.mantissa), f.lowest - f.mantissa + static_cast<int>(exponent) - 1);
   }
   return bits & f.sign ? -value : value;
 }
@@ -136,143 +141,223 @@ bool is_integer(DType type) { return type >= DType::i64 && type <= DType::u8; }
 
 double unit_roundoff(DType type) {
   switch (type) {
-    case DType::f64: return 0x1p-53;
-    case DType::f32: return 0x1p-24;
-    case DType::f16: return 0x1p-11;
-    case DType::bf16: return 0x1p-8;
-    case DType::e4m3: return 0x1p-4;
-    case DType::e5m2: return 0x1p-3;
-    default: return 0;
+    case DType::f64:
+      return 0x1p-53;
+    case DType::f32:
+      return 0x1p-24;
+    case DType::f16:
+      return 0x1p-11;
+    case DType::bf16:
+      return 0x1p-8;
+    case DType::e4m3:
+      return 0x1p-4;
+    case DType::e5m2:
+      return 0x1p-3;
+    default:
+      return 0;
   }
 }
 
 double smallest_subnormal(DType type) {
   switch (type) {
-    case DType::f64: return 0x1p-1074;
-    case DType::f32: return 0x1p-149;
-    case DType::f16: return 0x1p-24;
-    case DType::bf16: return 0x1p-133;
-    case DType::e4m3: return 0x1p-9;
-    case DType::e5m2: return 0x1p-16;
-    default: return 0;
+    case DType::f64:
+      return 0x1p-1074;
+    case DType::f32:
+      return 0x1p-149;
+    case DType::f16:
+      return 0x1p-24;
+    case DType::bf16:
+      return 0x1p-133;
+    case DType::e4m3:
+      return 0x1p-9;
+    case DType::e5m2:
+      return 0x1p-16;
+    default:
+      return 0;
   }
 }
 
 double largest_finite(DType type) {
   switch (type) {
-    case DType::f64: return std::numeric_limits<double>::max();
-    case DType::f32: return std::numeric_limits<float>::max();
-    case DType::f16: return 65504;
-    case DType::bf16: return 0x1.FEp127;
-    case DType::e4m3: return 448;
-    case DType::e5m2: return 57344;
-    case DType::i64: return 0x1p63;  // the nearest f64
-    case DType::i32: return std::numeric_limits<std::int32_t>::max();
-    case DType::i16: return 32767;
-    case DType::i8: return 127;
-    case DType::u8: return 255;
-    case DType::boolean: return 1;
+    case DType::f64:
+      return std::numeric_limits<double>::max();
+    case DType::f32:
+      return std::numeric_limits<float>::max();
+    case DType::f16:
+      return 65504;
+    case DType::bf16:
+      return 0x1.FEp127;
+    case DType::e4m3:
+      return 448;
+    case DType::e5m2:
+      return 57344;
+    case DType::i64:
+      return 0x1p63;  // the nearest f64
+    case DType::i32:
+      return std::numeric_limits<std::int32_t>::max();
+    case DType::i16:
+      return 32767;
+    case DType::i8:
+      return 127;
+    case DType::u8:
+      return 255;
+    case DType::boolean:
+      return 1;
   }
   return 0;
 }
 
 DType accumulator_of(DType type) {
   switch (type) {
-    case DType::f64: return DType::f64;
+    case DType::f64:
+      return DType::f64;
     case DType::i64:
-    case DType::i32: return DType::i64;
+    case DType::i32:
+      return DType::i64;
     case DType::i16:
     case DType::i8:
     case DType::u8:
-    case DType::boolean: return DType::i32;
-    default: return DType::f32;
+    case DType::boolean:
+      return DType::i32;
+    default:
+      return DType::f32;
   }
 }
 
 double load_as_f64(DType type, const void* at) {
   switch (type) {
-    case DType::f64: return fetch<double>(at);
-    case DType::f32: return fetch<float>(at);
-    case DType::f16: return decode_f16(fetch<std::uint16_t>(at));
-    case DType::bf16: return std::bit_cast<float>(static_cast<std::uint32_t>(fetch<std::uint16_t>(at)) << 16);
-    case DType::e4m3: return decode(kE4M3, fetch<std::uint8_t>(at));
-    case DType::e5m2: return decode(kE5M2, fetch<std::uint8_t>(at));
-    default: return static_cast<double>(load_as_i64(type, at));
+    case DType::f64:
+      return fetch<double>(at);
+    case DType::f32:
+      return fetch<float>(at);
+    case DType::f16:
+      return decode_f16(fetch<std::uint16_t>(at));
+    case DType::bf16:
+      return std::bit_cast<float>(static_cast<std::uint32_t>(fetch<std::uint16_t>(at)) << 16);
+    case DType::e4m3:
+      return decode(kE4M3, fetch<std::uint8_t>(at));
+    case DType::e5m2:
+      return decode(kE5M2, fetch<std::uint8_t>(at));
+    default:
+      return static_cast<double>(load_as_i64(type, at));
   }
 }
 
 void store_from_f64(DType type, void* at, double value) {
   switch (type) {
-    case DType::f64: return put(at, value);
-    case DType::f32: return put(at, static_cast<float>(value));
+    case DType::f64:
+      return put(at, value);
+    case DType::f32:
+      return put(at, static_cast<float>(value));
     case DType::f16:
-    case DType::bf16: return put(at, static_cast<std::uint16_t>(encode(layout(type), value)));
+    case DType::bf16:
+      return put(at, static_cast<std::uint16_t>(encode(layout(type), value)));
     case DType::e4m3:
-    case DType::e5m2: return put(at, static_cast<std::uint8_t>(encode(layout(type), value)));
-    case DType::i64: return put(at, to_integer<std::int64_t>(value));
-    case DType::i32: return put(at, to_integer<std::int32_t>(value));
-    case DType::i16: return put(at, to_integer<std::int16_t>(value));
-    case DType::i8: return put(at, to_integer<std::int8_t>(value));
-    case DType::u8: return put(at, to_integer<std::uint8_t>(value));
-    case DType::boolean: return put(at, static_cast<std::uint8_t>(value != 0));
+    case DType::e5m2:
+      return put(at, static_cast<std::uint8_t>(encode(layout(type), value)));
+    case DType::i64:
+      return put(at, to_integer<std::int64_t>(value));
+    case DType::i32:
+      return put(at, to_integer<std::int32_t>(value));
+    case DType::i16:
+      return put(at, to_integer<std::int16_t>(value));
+    case DType::i8:
+      return put(at, to_integer<std::int8_t>(value));
+    case DType::u8:
+      return put(at, to_integer<std::uint8_t>(value));
+    case DType::boolean:
+      return put(at, static_cast<std::uint8_t>(value != 0));
   }
 }
 
 std::int64_t load_as_i64(DType type, const void* at) {
   switch (type) {
-    case DType::i64: return fetch<std::int64_t>(at);
-    case DType::i32: return fetch<std::int32_t>(at);
-    case DType::i16: return fetch<std::int16_t>(at);
-    case DType::i8: return fetch<std::int8_t>(at);
-    case DType::u8: return fetch<std::uint8_t>(at);
-    case DType::boolean: return fetch<std::uint8_t>(at) != 0;
-    default: return to_integer<std::int64_t>(load_as_f64(type, at));
+    case DType::i64:
+      return fetch<std::int64_t>(at);
+    case DType::i32:
+      return fetch<std::int32_t>(at);
+    case DType::i16:
+      return fetch<std::int16_t>(at);
+    case DType::i8:
+      return fetch<std::int8_t>(at);
+    case DType::u8:
+      return fetch<std::uint8_t>(at);
+    case DType::boolean:
+      return fetch<std::uint8_t>(at) != 0;
+    default:
+      return to_integer<std::int64_t>(load_as_f64(type, at));
   }
 }
 
 void store_from_i64(DType type, void* at, std::int64_t value) {
   switch (type) {
-    case DType::f64: return put(at, static_cast<double>(value));
-    case DType::f32: return put(at, static_cast<float>(value));
+    case DType::f64:
+      return put(at, static_cast<double>(value));
+    case DType::f32:
+      return put(at, static_cast<float>(value));
     case DType::f16:
     case DType::bf16:
     case DType::e4m3:
-    case DType::e5m2: return store_from_f64(type, at, sticky(value));
-    case DType::i64: return put(at, value);
-    case DType::i32: return put(at, static_cast<std::int32_t>(value));
-    case DType::i16: return put(at, static_cast<std::int16_t>(value));
-    case DType::i8: return put(at, static_cast<std::int8_t>(value));
-    case DType::u8: return put(at, static_cast<std::uint8_t>(value));
-    case DType::boolean: return put(at, static_cast<std::uint8_t>(value != 0));
+    case DType::e5m2:
+      return store_from_f64(type, at, sticky(value));
+    case DType::i64:
+      return put(at, value);
+    case DType::i32:
+      return put(at, static_cast<std::int32_t>(value));
+    case DType::i16:
+      return put(at, static_cast<std::int16_t>(value));
+    case DType::i8:
+      return put(at, static_cast<std::int8_t>(value));
+    case DType::u8:
+      return put(at, static_cast<std::uint8_t>(value));
+    case DType::boolean:
+      return put(at, static_cast<std::uint8_t>(value != 0));
   }
 }
 
 double rounded_to(DType type, double value) {
   switch (type) {
-    case DType::f64: return value;
-    case DType::f32: return static_cast<float>(value);
-    case DType::f16: return decode_f16(encode(kF16, value));
-    case DType::bf16: return std::bit_cast<float>(static_cast<std::uint32_t>(encode(kBF16, value)) << 16);
+    case DType::f64:
+      return value;
+    case DType::f32:
+      return static_cast<float>(value);
+    case DType::f16:
+      return decode_f16(encode(kF16, value));
+    case DType::bf16:
+      return std::bit_cast<float>(static_cast<std::uint32_t>(encode(kBF16, value)) << 16);
     case DType::e4m3:
-    case DType::e5m2: return decode(layout(type), encode(layout(type), value));
-    case DType::i64: return static_cast<double>(to_integer<std::int64_t>(value));
-    case DType::i32: return to_integer<std::int32_t>(value);
-    case DType::i16: return to_integer<std::int16_t>(value);
-    case DType::i8: return to_integer<std::int8_t>(value);
-    case DType::u8: return to_integer<std::uint8_t>(value);
-    case DType::boolean: return value != 0;
+    case DType::e5m2:
+      return decode(layout(type), encode(layout(type), value));
+    case DType::i64:
+      return static_cast<double>(to_integer<std::int64_t>(value));
+    case DType::i32:
+      return to_integer<std::int32_t>(value);
+    case DType::i16:
+      return to_integer<std::int16_t>(value);
+    case DType::i8:
+      return to_integer<std::int8_t>(value);
+    case DType::u8:
+      return to_integer<std::uint8_t>(value);
+    case DType::boolean:
+      return value != 0;
   }
   return value;
 }
 
 std::int64_t wrapped_to(DType type, std::int64_t value) {
   switch (type) {
-    case DType::i32: return static_cast<std::int32_t>(value);
-    case DType::i16: return static_cast<std::int16_t>(value);
-    case DType::i8: return static_cast<std::int8_t>(value);
-    case DType::u8: return static_cast<std::uint8_t>(value);
-    case DType::boolean: return value != 0;
-    default: return value;
+    case DType::i32:
+      return static_cast<std::int32_t>(value);
+    case DType::i16:
+      return static_cast<std::int16_t>(value);
+    case DType::i8:
+      return static_cast<std::int8_t>(value);
+    case DType::u8:
+      return static_cast<std::uint8_t>(value);
+    case DType::boolean:
+      return value != 0;
+    default:
+      return value;
   }
 }
 

@@ -20,14 +20,32 @@ enum Level : int { kOr = 1, kAnd, kCompare, kSum, kProduct, kUnary, kPower, kPri
 
 Level level_of(Op op) {
   switch (op) {
-    case Op::or_: return kOr;
-    case Op::and_: return kAnd;
-    case Op::eq: case Op::ne: case Op::lt: case Op::le: case Op::gt: case Op::ge: return kCompare;
-    case Op::add: case Op::sub: return kSum;
-    case Op::mul: case Op::div: case Op::floordiv: case Op::mod: return kProduct;
-    case Op::neg: case Op::not_: return kUnary;
-    case Op::pow: return kPower;
-    default: return kPrimary;
+    case Op::or_:
+      return kOr;
+    case Op::and_:
+      return kAnd;
+    case Op::eq:
+    case Op::ne:
+    case Op::lt:
+    case Op::le:
+    case Op::gt:
+    case Op::ge:
+      return kCompare;
+    case Op::add:
+    case Op::sub:
+      return kSum;
+    case Op::mul:
+    case Op::div:
+    case Op::floordiv:
+    case Op::mod:
+      return kProduct;
+    case Op::neg:
+    case Op::not_:
+      return kUnary;
+    case Op::pow:
+      return kPower;
+    default:
+      return kPrimary;
   }
 }
 
@@ -39,9 +57,10 @@ std::string_view infix_of(Op op) {
 
 const std::set<std::string, std::less<>>& reserved() {
   static const std::set<std::string, std::less<>> words = [] {
-    std::set<std::string, std::less<>> s = {"kernel", "let", "view", "require", "inout", "in",  "where", "einsum", "and", "or",
-                                            "not",    "div", "mod",  "inf",     "nan",   "pi",  "true",  "false",  "prev", "scan",
-                                            "topk",   "None", "pad", "clamp",   "wrap",  "clip", "nondecreasing"};
+    std::set<std::string, std::less<>> s = {"kernel", "let", "view",  "require", "inout", "in",           "where",
+                                            "einsum", "and", "or",    "not",     "div",   "mod",          "inf",
+                                            "nan",    "pi",  "true",  "false",   "prev",  "scan",         "topk",
+                                            "None",   "pad", "clamp", "wrap",    "clip",  "nondecreasing"};
     for (int i = 0; i <= static_cast<int>(Reducer::logsumexp); ++i) s.emplace(name(static_cast<Reducer>(i)));
     for (int i = 0; i <= static_cast<int>(AxisMap::argsort); ++i) s.emplace(name(static_cast<AxisMap>(i)));
     for (int i = static_cast<int>(Op::neg); i <= static_cast<int>(Op::where); ++i) s.emplace(name(static_cast<Op>(i)));
@@ -88,8 +107,8 @@ class Printer {
 
  private:
   const Program& p_;
-  bool everything_;      // show every cast
-  bool fixed_ = false;   // names are given, not chosen per statement
+  bool everything_;     // show every cast
+  bool fixed_ = false;  // names are given, not chosen per statement
   std::set<std::string, std::less<>> global_;
   std::set<std::string, std::less<>> scope_;
   std::vector<std::string> tensors_;
@@ -101,7 +120,9 @@ class Printer {
   std::string form(Expr e);
   std::string operand(Expr e, Expr sibling, int outer);
   std::string constant(const Node& n, int outer) const;
-  std::string range(IndexId i) { return fmt::format("{}:{}", expr(p_.indices[i].begin, kSum), expr(p_.indices[i].end, kSum)); }
+  std::string range(IndexId i) {
+    return fmt::format("{}:{}", expr(p_.indices[i].begin, kSum), expr(p_.indices[i].end, kSum));
+  }
   std::string axis(IndexId i, std::span<const Expr> within);
   bool inferred(IndexId i, std::span<const Expr> within, Expr declared = {});
   void bare_uses(Expr e, IndexId i, std::set<std::uint32_t>& seen, std::set<Expr>& sizes) const;
@@ -186,15 +207,22 @@ std::string Printer::expr(Expr e, int outer) { return e ? operand(e, {}, outer) 
 std::string Printer::node(Expr e, int outer) {
   const Node& n = p_.pool[e];
   switch (n.op) {
-    case Op::constant: return constant(n, outer);
+    case Op::constant:
+      return constant(n, outer);
     case Op::index: {
       const auto i = static_cast<IndexId>(n.payload);
-      return i < indices_.size() && !indices_[i].empty() ? indices_[i] : fmt::format("?{}{}", i < p_.indices.size() ? p_.indices[i].name : "", i);
+      return i < indices_.size() && !indices_[i].empty()
+                 ? indices_[i]
+                 : fmt::format("?{}{}", i < p_.indices.size() ? p_.indices[i].name : "", i);
     }
-    case Op::symbol: return p_.symbols[static_cast<SymbolId>(n.payload)].name;
-    case Op::scalar: return p_.scalars[static_cast<ScalarId>(n.payload)].name;
-    case Op::previous: return "prev";
-    case Op::accumulator: return n.payload ? "accumulator.position" : "accumulator";
+    case Op::symbol:
+      return p_.symbols[static_cast<SymbolId>(n.payload)].name;
+    case Op::scalar:
+      return p_.scalars[static_cast<ScalarId>(n.payload)].name;
+    case Op::previous:
+      return "prev";
+    case Op::accumulator:
+      return n.payload ? "accumulator.position" : "accumulator";
     case Op::read: {
       const auto t = static_cast<TensorId>(n.payload);
       std::string text = t < tensors_.size() ? tensors_[t] : fmt::format("?{}", t);
@@ -219,8 +247,14 @@ std::string Printer::node(Expr e, int outer) {
       }
       return fmt::format("{}({})", quern::name(n.type), node(n.args[0], 0));
     }
-    case Op::reduce: case Op::map: case Op::scan: case Op::topk_value: case Op::topk_position: return form(e);
-    default: break;
+    case Op::reduce:
+    case Op::map:
+    case Op::scan:
+    case Op::topk_value:
+    case Op::topk_position:
+      return form(e);
+    default:
+      break;
   }
   const Level level = level_of(n.op);
   std::string text;
@@ -234,8 +268,10 @@ std::string Printer::node(Expr e, int outer) {
       for (std::size_t k = first; k < n.args.size() && i >= first; ++k)
         if (k != i && p_.pool[n.args[k]].op != Op::constant) sibling = n.args[k];
       const Node& only = p_.pool[n.args[i]];
-      const bool strong = only.op == Op::constant && is_float(only.type) && !sibling && n.op != Op::where;  // nothing else says its type
-      args += (args.empty() ? "" : ", ") + (strong ? fmt::format("{}({})", quern::name(only.type), constant(only, 0)) : operand(n.args[i], sibling, 0));
+      const bool strong = only.op == Op::constant && is_float(only.type) && !sibling &&
+                          n.op != Op::where;  // nothing else says its type
+      args += (args.empty() ? "" : ", ") + (strong ? fmt::format("{}({})", quern::name(only.type), constant(only, 0))
+                                                   : operand(n.args[i], sibling, 0));
     }
     return fmt::format("{}({})", name(n.op), args);
   } else {
@@ -258,10 +294,18 @@ std::string Printer::form(Expr e) {
   const Node& n = p_.pool[e];
   std::string head;
   switch (n.op) {
-    case Op::reduce: head = name(static_cast<Reducer>(n.payload)); break;
-    case Op::map: head = name(static_cast<AxisMap>(n.payload)); break;
-    case Op::scan: head = "scan"; break;
-    default: head = everything_ && n.op == Op::topk_position ? "topk_position" : "topk"; break;
+    case Op::reduce:
+      head = name(static_cast<Reducer>(n.payload));
+      break;
+    case Op::map:
+      head = name(static_cast<AxisMap>(n.payload));
+      break;
+    case Op::scan:
+      head = "scan";
+      break;
+    default:
+      head = everything_ && n.op == Op::topk_position ? "topk_position" : "topk";
+      break;
   }
   std::vector<IndexId> entered;
   std::vector<bool> bound_here;
@@ -283,10 +327,14 @@ std::string Printer::form(Expr e) {
   if (!p_.pool.is_true(n.args[1])) axes += " where " + expr(n.args[1]);
   std::string body;
   const Node& inner = p_.pool[n.args[0]];
-  if (!everything_ && n.op == Op::reduce && is_integer(n.type) && sums(static_cast<Reducer>(n.payload)) && widened(n.args[0], n.type))
+  if (!everything_ && n.op == Op::reduce && is_integer(n.type) && sums(static_cast<Reducer>(n.payload)) &&
+      widened(n.args[0], n.type))
     body = without_widening(n.args[0], 0);
   else if (inner.op == Op::constant && is_integer(inner.type))  // a bare number would be what the form makes of it
-    body = fmt::format("{}({})", n.op == Op::reduce && inner.type == DType::i32 && sums(static_cast<Reducer>(n.payload)) ? "i16" : quern::name(inner.type),
+    body = fmt::format("{}({})",
+                       n.op == Op::reduce && inner.type == DType::i32 && sums(static_cast<Reducer>(n.payload))
+                           ? "i16"
+                           : quern::name(inner.type),
                        constant(inner, 0));
   else
     body = expr(n.args[0]);
@@ -300,7 +348,8 @@ std::string Printer::form(Expr e) {
 bool Printer::widened(Expr e, DType to) const {
   const Node& n = p_.pool[e];
   if (n.op == Op::mul) return widened(n.args[0], to) && widened(n.args[1], to);
-  return n.op == Op::cast && n.type == to && accumulator_of(p_.pool.type(n.args[0])) == to && p_.pool.type(n.args[0]) != to;
+  return n.op == Op::cast && n.type == to && accumulator_of(p_.pool.type(n.args[0])) == to &&
+         p_.pool.type(n.args[0]) != to;
 }
 std::string Printer::without_widening(Expr e, int outer) {
   const Node& n = p_.pool[e];
@@ -318,7 +367,8 @@ std::string Printer::shape(const Tensor& t) {
 std::string Printer::signature() {
   std::string text;
   const Annotations& a = p_.annotations;
-  const std::pair<bool, const char*> marks[] = {{a.precise, "@precise "}, {a.fast, "@fast "},       {a.tf32, "@tf32 "}, {a.deterministic, "@deterministic "},
+  const std::pair<bool, const char*> marks[] = {{a.precise, "@precise "}, {a.fast, "@fast "},
+                                                {a.tf32, "@tf32 "},       {a.deterministic, "@deterministic "},
                                                 {a.trusted, "@trusted "}, {a.fused, "@fused "}};
   for (auto [set, word] : marks)
     if (set) text += word;
@@ -327,7 +377,8 @@ std::string Printer::signature() {
   for (const Symbol& s : p_.symbols) {
     if (!s.compile_time) continue;
     compile_time += (compile_time.empty() ? "" : ", ") + s.name + (s.type == DType::boolean ? ": bool" : "");
-    if (s.value) compile_time += s.type == DType::boolean ? (*s.value ? " = true" : " = false") : fmt::format(" = {}", *s.value);
+    if (s.value)
+      compile_time += s.type == DType::boolean ? (*s.value ? " = true" : " = false") : fmt::format(" = {}", *s.value);
   }
   if (!compile_time.empty()) text += "<" + compile_time + ">";
   std::vector<std::string> parts;
@@ -378,7 +429,8 @@ std::string Printer::target(const Equation& eq, TensorId id, bool ranges) {
       const bool by_topk = p_.pool[eq.body].op == Op::topk_value && p_.pool[eq.body].axes[1] == i;
       item = indices_[i];
       if (ranges && !by_topk && !inferred(i, within, declared ? t.shape[k] : Expr{})) item += " in " + range(i);
-    } else if (s.op == Op::add && is_index(s.args[1]) && p_.pool[s.args[0]].op == Op::mul && is_index(p_.pool[s.args[0]].args[0])) {
+    } else if (s.op == Op::add && is_index(s.args[1]) && p_.pool[s.args[0]].op == Op::mul &&
+               is_index(p_.pool[s.args[0]].args[0])) {
       item = fmt::format("({}, {})", expr(p_.pool[s.args[0]].args[0]), expr(s.args[1]));
     } else if (s.op == Op::add && is_index(s.args[0]) && is_index(s.args[1])) {  // the second has one entry
       item = fmt::format("({}, {})", expr(s.args[0]), expr(s.args[1]));
@@ -399,7 +451,8 @@ std::string Printer::statement(const Equation& eq) {
   text += ops[static_cast<std::size_t>(eq.op)];
   const Node& whole = p_.pool[eq.body];
   // A bare number would take the type that numbers have by themselves.
-  const bool bare = whole.op != Op::constant || whole.type == DType::i32 || whole.type == DType::f32 || whole.type == DType::boolean;
+  const bool bare =
+      whole.op != Op::constant || whole.type == DType::i32 || whole.type == DType::f32 || whole.type == DType::boolean;
   const bool declared = p_.tensors[eq.targets[0]].role != Role::temp;
   text += bare || declared ? expr(eq.body) : fmt::format("{}({})", quern::name(whole.type), expr(eq.body));
   // A scatter's loop index can only get its range from a bare use; say it where there is none.

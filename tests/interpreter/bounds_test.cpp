@@ -19,7 +19,8 @@ Array random_array(std::vector<std::int64_t> shape, unsigned seed, double scale 
 }
 
 /// Attention in f32, one key after the other with a running maximum, as a fused kernel computes it.
-std::vector<double> streamed(const Array& q, const Array& k, const Array& v, bool causal, float scale, bool round_weights = false) {
+std::vector<double> streamed(const Array& q, const Array& k, const Array& v, bool causal, float scale,
+                             bool round_weights = false) {
   const auto M = q.shape[0], D = q.shape[1], N = k.shape[0], E = v.shape[1];
   std::vector<double> out;
   for (std::int64_t m = 0; m < M; ++m) {
@@ -109,9 +110,12 @@ TEST_CASE("large logits") {
 }
 
 TEST_CASE("the permitted rounding of softmax weights, and @precise") {
-  const std::string body = "kernel f(q: f32[M,D], k: f32[N,D], v: f16[N,E], scale: f32) -> (o: f32[M,E]) {\n  s[m,n] = sum[d](q[m,d] * k[n,d]) * scale\n"
-                           "  o[m,e] = sum[n](softmax[n](s[m,n]) * v[n,e])\n}";
-  const Array q = random_array({3, 4}, 11, 0.1), k = random_array({40, 4}, 12, 0.1), v = random_array({40, 2}, 13, 1, DType::f16);
+  const std::string body =
+      "kernel f(q: f32[M,D], k: f32[N,D], v: f16[N,E], scale: f32) -> (o: f32[M,E]) {\n  s[m,n] = sum[d](q[m,d] * "
+      "k[n,d]) * scale\n"
+      "  o[m,e] = sum[n](softmax[n](s[m,n]) * v[n,e])\n}";
+  const Array q = random_array({3, 4}, 11, 0.1), k = random_array({40, 4}, 12, 0.1),
+              v = random_array({40, 2}, 13, 1, DType::f16);
   const Run r = run(body, {q, k, v}, {{"scale", 1}}), precise = run("@precise " + body, {q, k, v}, {{"scale", 1}});
   CHECK(r.accepts(streamed(q, k, v, false, 1)));
   CHECK(precise.accepts(streamed(q, k, v, false, 1)));
@@ -149,12 +153,17 @@ TEST_CASE("what lies behind a domain does not leak; what is live does") {
 }
 
 TEST_CASE("the structural zero of a softmax holds through a name") {
-  const Run r = run("kernel f(x: f32[N], v: f32[N]) -> (o: f32) {\n  w[n] = softmax[n where n < 2](x[n])\n  o = sum[n](w[n] * v[n])\n}", {row({1, 1, 1}), row({2, 4, NaN})});
+  const Run r =
+      run("kernel f(x: f32[N], v: f32[N]) -> (o: f32) {\n  w[n] = softmax[n where n < 2](x[n])\n  o = sum[n](w[n] * "
+          "v[n])\n}",
+          {row({1, 1, 1}), row({2, 4, NaN})});
   CHECK(near(r.values(), {3}));
 }
 
 TEST_CASE("behind where(c, s, -inf) a NaN may be skipped or seen") {
-  const Run r = run("kernel f(x: f32[N], v: f32[N]) -> (o: f32) { o = sum[n](softmax[n](where(n < 2, x[n], -inf)) * v[n]) }", {row({1, 1, 1}), row({2, 4, NaN})});
+  const Run r =
+      run("kernel f(x: f32[N], v: f32[N]) -> (o: f32) { o = sum[n](softmax[n](where(n < 2, x[n], -inf)) * v[n]) }",
+          {row({1, 1, 1}), row({2, 4, NaN})});
   CHECK(r.accepts({3}));
   CHECK(r.accepts({NaN}));
 }
@@ -172,7 +181,8 @@ TEST_CASE("overflow that may be avoided, and overflow that may not") {
   CHECK(threshold.accepts({65504}));
   CHECK(threshold.accepts({inf}));
   CHECK_FALSE(threshold.accepts({65440}));
-  const Run by_hand = run("kernel f(x: f32[N]) -> (y: f32[N]) { y[n] = exp(x[n]) / sum[k](exp(x[k])) }", {row({200, 201})});
+  const Run by_hand =
+      run("kernel f(x: f32[N]) -> (y: f32[N]) { y[n] = exp(x[n]) / sum[k](exp(x[k])) }", {row({200, 201})});
   const double a = 1 / (1 + std::exp(1.0));
   CHECK(by_hand.accepts({a, 1 - a}));
   CHECK(by_hand.accepts({NaN, NaN}));
@@ -206,7 +216,8 @@ TEST_CASE("an open comparison accepts either branch, a clear one does not") {
   CHECK(r.accepts({1, 1}));
   CHECK(r.accepts({2, 1}));
   CHECK_FALSE(r.accepts({1, 2}));
-  const Run whole = run("kernel f(x: f32[N], y: f32[N]) -> (o: i32[N]) { o[n] = i32(floor(x[n] * y[n] / 0.3)) }", {row({3, 3}), row({0.1, 0.23})});
+  const Run whole = run("kernel f(x: f32[N], y: f32[N]) -> (o: i32[N]) { o[n] = i32(floor(x[n] * y[n] / 0.3)) }",
+                        {row({3, 3}), row({0.1, 0.23})});
   CHECK(whole.accepts({1, 2}));
   CHECK(whole.accepts({0, 2}));
   CHECK_FALSE(whole.accepts({1, 1}));
@@ -244,5 +255,6 @@ TEST_CASE("a small memory limit costs time, not results") {
   const Array q = random_array({7, 4}, 19), k = random_array({9, 4}, 20), v = random_array({9, 3}, 21);
   compiler::InterpretOptions options;
   options.memory_limit = 2000;
-  CHECK(same(run(kAttention, {q, k, v}, {{"scale", 1}}, options).values(), run(kAttention, {q, k, v}, {{"scale", 1}}).values()));
+  CHECK(same(run(kAttention, {q, k, v}, {{"scale", 1}}, options).values(),
+             run(kAttention, {q, k, v}, {{"scale", 1}}).values()));
 }

@@ -1,14 +1,17 @@
-// Reducers, axis maps, scans, top-k, scatter and read policies on small data worked out by hand, empty domains included.
+// Reducers, axis maps, scans, top-k, scatter and read policies on small data worked out by hand, empty domains
+// included.
 #include "tests/interpreter/given.h"
 
 using namespace given;
 
 namespace {
 
-std::vector<double> reduced(const std::string& what, const std::vector<double>& x, const std::string& type = "f32", const std::string& result = "f32") {
+std::vector<double> reduced(const std::string& what, const std::vector<double>& x, const std::string& type = "f32",
+                            const std::string& result = "f32") {
   return run("kernel f(x: " + type + "[N]) -> (y: " + result + ") { y = " + what + " }", {row(x)}).values();
 }
-std::vector<double> mapped(const std::string& what, const std::vector<double>& x, const std::string& type = "f32", const std::string& result = "f32") {
+std::vector<double> mapped(const std::string& what, const std::vector<double>& x, const std::string& type = "f32",
+                           const std::string& result = "f32") {
   return run("kernel f(x: " + type + "[N]) -> (y: " + result + "[N]) { y[n] = " + what + " }", {row(x)}).values();
 }
 
@@ -29,7 +32,8 @@ TEST_CASE("reducers") {
   CHECK(near(reduced("var[n](x[n])", x), {(9 + 1 + 16 + 1 + 25) / 5.0 - 0.16}));
   CHECK(near(reduced("std[n](x[n])", x), {std::sqrt(10.4 - 0.16)}));
   CHECK(near(reduced("norm[n](x[n])", x), {std::sqrt(52.0)}));
-  CHECK(near(reduced("logsumexp[n](x[n])", x), {std::log(std::exp(3) + std::exp(-1) + std::exp(4) + std::exp(1) + std::exp(-5))}));
+  CHECK(near(reduced("logsumexp[n](x[n])", x),
+             {std::log(std::exp(3) + std::exp(-1) + std::exp(4) + std::exp(1) + std::exp(-5))}));
 }
 
 TEST_CASE("integer reducers wrap and accumulate wide") {
@@ -79,7 +83,8 @@ TEST_CASE("ties take the lowest index, and the judge knows") {
 
 TEST_CASE("an argmax within the bounds may be either") {
   // x * 0.1 differs from y by less than a rounding of the product.
-  const Run r = run("kernel f(x: f32[N], y: f32[N]) -> (p: i32) { p = argmax[n](x[n] * y[n]) }", {row({3, 0.30000001192092896, 1}), row({0.10000000149011612, 1, 0.1})});
+  const Run r = run("kernel f(x: f32[N], y: f32[N]) -> (p: i32) { p = argmax[n](x[n] * y[n]) }",
+                    {row({3, 0.30000001192092896, 1}), row({0.10000000149011612, 1, 0.1})});
   CHECK(r.accepts({0}));
   CHECK(r.accepts({1}));
   CHECK_FALSE(r.accepts({2}));
@@ -88,7 +93,8 @@ TEST_CASE("an argmax within the bounds may be either") {
 TEST_CASE("softmax") {
   const double a = std::exp(-2.0), b = std::exp(-1.0);
   CHECK(near(mapped("softmax[n](x[n])", {1, 2, 3}), {a / (1 + a + b), b / (1 + a + b), 1 / (1 + a + b)}));
-  CHECK(near(mapped("log_softmax[n](x[n])", {1, 2, 3}), {-2 - std::log(1 + a + b), -1 - std::log(1 + a + b), -std::log(1 + a + b)}));
+  CHECK(near(mapped("log_softmax[n](x[n])", {1, 2, 3}),
+             {-2 - std::log(1 + a + b), -1 - std::log(1 + a + b), -std::log(1 + a + b)}));
   CHECK(near(mapped("softmax[n where n < 2](x[n])", {1, 2, NaN}), {b / (1 + b), 1 / (1 + b), 0}));
   CHECK(same(mapped("softmax[n](x[n])", {-inf, -inf}), {NaN, NaN}));
   CHECK(same(mapped("softmax[n](x[n])", {1, NaN}), {NaN, NaN}));
@@ -117,11 +123,15 @@ TEST_CASE("a running sum is remembered, a sample of it is enough") {
 }
 
 TEST_CASE("recurrences") {
-  CHECK(same(run("kernel f(a: f32[T], x: f32[T]) -> (h: f32[T]) { h[t] = scan[t](a[t] * prev + x[t], init = 1) }", {row({2, 3, 0}), row({1, -1, 5})}).values(), {3, 8, 5}));
+  CHECK(same(run("kernel f(a: f32[T], x: f32[T]) -> (h: f32[T]) { h[t] = scan[t](a[t] * prev + x[t], init = 1) }",
+                 {row({2, 3, 0}), row({1, -1, 5})})
+                 .values(),
+             {3, 8, 5}));
 }
 
 TEST_CASE("top-k") {
-  const std::string text = "kernel f<K = 3>(p: f32[T,X]) -> (v: f32[T,K], id: i32[T,K]) { v[t,j], id[t,j] = topk[x -> j in 0:K](p[t,x]) }";
+  const std::string text =
+      "kernel f<K = 3>(p: f32[T,X]) -> (v: f32[T,K], id: i32[T,K]) { v[t,j], id[t,j] = topk[x -> j in 0:K](p[t,x]) }";
   const Run r = run(text, {{{2, 4}, {1, 5, 5, NaN, 4, 3, 2, 1}}});
   CHECK(same(r.values(0), {NaN, 5, 5, 4, 3, 2}));
   CHECK(same(r.values(1), {3, 1, 2, 0, 1, 2}));
@@ -140,8 +150,12 @@ TEST_CASE("scatter adds repeated indices, leaves the rest") {
   CHECK_FALSE(r.results.violation.has_value());
   const Run wrong = run(text, {row({10, 20, 30}), row({2, 7, 2}), row({1, 2, 4})});
   REQUIRE(wrong.results.violation.has_value());
-  CHECK(compiler::describe(wrong.program, *wrong.results.violation) == "ids[1] = 7 is outside axis 0 of 'w', which has 3 entries");
-  CHECK(same(run("kernel f(inout w: i32[V], ids: i32[T] in 0:V, g: i32[T]) { w[ids[t]] max= g[t] }", {row({10, 20, 30}), row({2, 0, 2}), row({40, 2, 35})}).values(), {10, 20, 40}));
+  CHECK(compiler::describe(wrong.program, *wrong.results.violation) ==
+        "ids[1] = 7 is outside axis 0 of 'w', which has 3 entries");
+  CHECK(same(run("kernel f(inout w: i32[V], ids: i32[T] in 0:V, g: i32[T]) { w[ids[t]] max= g[t] }",
+                 {row({10, 20, 30}), row({2, 0, 2}), row({40, 2, 35})})
+                 .values(),
+             {10, 20, 40}));
 }
 
 TEST_CASE("policies of reads") {
@@ -156,7 +170,8 @@ TEST_CASE("policies of reads") {
   CHECK(same(wrong.values(), {7, 0, 6}));
   REQUIRE(wrong.results.violation.has_value());
   CHECK_FALSE(wrong.results.violation->promised);
-  CHECK(compiler::describe(wrong.program, *wrong.results.violation) == "ids[1] = -1 is outside axis 0 of 'e', which has 3 entries");
+  CHECK(compiler::describe(wrong.program, *wrong.results.violation) ==
+        "ids[1] = -1 is outside axis 0 of 'e', which has 3 entries");
 }
 
 TEST_CASE("nondecreasing data is checked") {
@@ -164,17 +179,22 @@ TEST_CASE("nondecreasing data is checked") {
   CHECK_FALSE(run(text, {row({1, 1, 4})}).results.violation.has_value());
   const Run wrong = run(text, {row({1, 4, 3})});
   REQUIRE(wrong.results.violation.has_value());
-  CHECK(compiler::describe(wrong.program, *wrong.results.violation) == "'d' is declared nondecreasing, but d[2] = 3 is less than the element before it");
+  CHECK(compiler::describe(wrong.program, *wrong.results.violation) ==
+        "'d' is declared nondecreasing, but d[2] = 3 is less than the element before it");
 }
 
 TEST_CASE("inout reads its values at entry, later statements the new ones") {
-  const Run r = run("kernel f(inout x: f32[N]) -> (y: f32[N]) { x[n] = x[n] - sum[n](x[n])\n y[n] = x[n] * 2 }", {row({1, 2})});
+  const Run r =
+      run("kernel f(inout x: f32[N]) -> (y: f32[N]) { x[n] = x[n] - sum[n](x[n])\n y[n] = x[n] * 2 }", {row({1, 2})});
   CHECK(same(r.values(0), {-2, -1}));
   CHECK(same(r.values(1), {-4, -2}));
 }
 
 TEST_CASE("pair indices and views") {
-  CHECK(same(run("kernel f<G = 2>(q: f32[J*G], k: f32[J]) -> (o: f32[J*G]) { o[(j,g)] = q[(j,g)] * k[j] }", {{{4}, {1, 2, 3, 4}}, row({10, 100})}).values(), {10, 20, 300, 400}));
+  CHECK(same(run("kernel f<G = 2>(q: f32[J*G], k: f32[J]) -> (o: f32[J*G]) { o[(j,g)] = q[(j,g)] * k[j] }",
+                 {{{4}, {1, 2, 3, 4}}, row({10, 100})})
+                 .values(),
+             {10, 20, 300, 400}));
 }
 
 TEST_CASE("strides of any sign, and zero") {

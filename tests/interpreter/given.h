@@ -45,7 +45,8 @@ inline ir::Program checked(const std::string& text, const dsl::Bindings& fixed =
   const dsl::ast::File file = dsl::parse(source, diagnostics);
   std::optional<ir::Program> program;
   if (!diagnostics.has_errors())
-    if (const auto* kernel = dsl::find_kernel(file, "", diagnostics)) program = dsl::check(*kernel, &file, source, fixed, diagnostics);
+    if (const auto* kernel = dsl::find_kernel(file, "", diagnostics))
+      program = dsl::check(*kernel, &file, source, fixed, diagnostics);
   if (diagnostics.has_errors()) FAIL(render(diagnostics, source));
   REQUIRE(program);
   const auto faults = ir::verify_program(*program);
@@ -70,7 +71,8 @@ struct Run {
     std::vector<std::vector<unsigned char>> bytes;
     std::vector<compiler::TensorView> views;
     for (std::size_t k = 0; k < stored.size(); ++k) bytes.push_back(Array{{}, stored[k]}.bytes(output(k).type));
-    for (std::size_t k = 0; k < stored.size(); ++k) views.push_back({bytes[k].data(), output(k).shape, compiler::dense_strides(output(k).shape)});
+    for (std::size_t k = 0; k < stored.size(); ++k)
+      views.push_back({bytes[k].data(), output(k).shape, compiler::dense_strides(output(k).shape)});
     return compiler::verify(program, results, views);
   }
   bool accepts(std::vector<double> stored) const {
@@ -109,8 +111,8 @@ inline Run run(ir::Program program, const std::vector<Array>& arrays, const std:
   CHECK(results.error.empty());
   return {std::move(program), std::move(results)};
 }
-inline Run run(const std::string& text, const std::vector<Array>& arrays, const std::map<std::string, double>& scalars = {},
-               const compiler::InterpretOptions& options = {}) {
+inline Run run(const std::string& text, const std::vector<Array>& arrays,
+               const std::map<std::string, double>& scalars = {}, const compiler::InterpretOptions& options = {}) {
   return run(checked(text), arrays, scalars, options);
 }
 
@@ -124,7 +126,9 @@ inline bool same(const std::vector<double>& a, const std::vector<double>& b) {
 inline bool near(const std::vector<double>& a, const std::vector<double>& b, double tolerance = 1e-12) {
   if (a.size() != b.size()) return false;
   for (std::size_t i = 0; i < a.size(); ++i)
-    if (!(a[i] == b[i] || (std::isnan(a[i]) && std::isnan(b[i])) || std::fabs(a[i] - b[i]) <= tolerance * (1 + std::fabs(b[i])))) return false;
+    if (!(a[i] == b[i] || (std::isnan(a[i]) && std::isnan(b[i])) ||
+          std::fabs(a[i] - b[i]) <= tolerance * (1 + std::fabs(b[i]))))
+      return false;
   return true;
 }
 

@@ -8,9 +8,11 @@ namespace {
 std::vector<double> unary(const std::string& op, const std::vector<double>& x) {
   return run("kernel f(x: f32[N]) -> (y: f32[N]) { y[n] = " + op + "(x[n]) }", {row(x)}).values();
 }
-std::vector<double> binary(const std::string& expr, const std::vector<double>& a, const std::vector<double>& b, const std::string& type = "f32",
-                           const std::string& result = "f32") {
-  return run("kernel f(a: " + type + "[N], b: " + type + "[N]) -> (y: " + result + "[N]) { y[n] = " + expr + " }", {row(a), row(b)}).values();
+std::vector<double> binary(const std::string& expr, const std::vector<double>& a, const std::vector<double>& b,
+                           const std::string& type = "f32", const std::string& result = "f32") {
+  return run("kernel f(a: " + type + "[N], b: " + type + "[N]) -> (y: " + result + "[N]) { y[n] = " + expr + " }",
+             {row(a), row(b)})
+      .values();
 }
 
 }  // namespace
@@ -114,12 +116,15 @@ TEST_CASE("integers wrap; div and mod floor, and give 0 for a zero divisor") {
 
 TEST_CASE("casts") {
   CHECK(same(unary("i32", {2.9, -2.9, 1e10, NaN}), {2, -2, 2147483647.0, 0}));
-  CHECK(same(run("kernel f(x: f32[N]) -> (y: i8[N]) { y[n] = i8(x[n]) }", {row({2.9, -300, NaN, inf})}).values(), {2, -128, 0, 127}));
-  CHECK(same(run("kernel f(x: f32[N]) -> (y: f32[N]) { y[n] = f16(x[n]) }", {row({1 + 0x1p-11, 70000, 1e-9})}).values(), {1, inf, 0}));
+  CHECK(same(run("kernel f(x: f32[N]) -> (y: i8[N]) { y[n] = i8(x[n]) }", {row({2.9, -300, NaN, inf})}).values(),
+             {2, -128, 0, 127}));
+  CHECK(same(run("kernel f(x: f32[N]) -> (y: f32[N]) { y[n] = f16(x[n]) }", {row({1 + 0x1p-11, 70000, 1e-9})}).values(),
+             {1, inf, 0}));
   const Run small = run("kernel f(x: f32[N]) -> (y: e4m3[N]) { y[n] = x[n] }", {row({1000, -17, 0.3})});
   CHECK(small.accepts({448, -16, 0.3125}));
   CHECK_FALSE(small.accepts({448, -18, 0.3125}));
-  CHECK(same(run("kernel f(x: f32[N]) -> (y: bool[N]) { y[n] = bool(x[n]) }", {row({0, 0.5, -1})}).values(), {0, 1, 1}));
+  CHECK(
+      same(run("kernel f(x: f32[N]) -> (y: bool[N]) { y[n] = bool(x[n]) }", {row({0, 0.5, -1})}).values(), {0, 1, 1}));
   CHECK(same(run("kernel f(x: bool[N]) -> (y: i32[N]) { y[n] = x[n] + x[n] }", {row({0, 1})}).values(), {0, 2}));
 }
 

@@ -36,10 +36,14 @@ std::int64_t through(DType type, double value) {
 /// Every finite magnitude of `type` in ascending order of bits.
 unsigned largest_bits(DType type) {
   switch (type) {
-    case DType::f16: return 0x7BFF;
-    case DType::bf16: return 0x7F7F;
-    case DType::e4m3: return 0x7E;
-    default: return 0x7B;
+    case DType::f16:
+      return 0x7BFF;
+    case DType::bf16:
+      return 0x7F7F;
+    case DType::e4m3:
+      return 0x7E;
+    default:
+      return 0x7B;
   }
 }
 

@@ -18,7 +18,9 @@ struct Attention {
   Attention() {
     ExprPool& x = p.pool;
     p.name = "attention";
-    p.symbols = {{"D", DType::i64, true, std::nullopt}, {"M", DType::i64, false, std::nullopt}, {"N", DType::i64, false, std::nullopt}};
+    p.symbols = {{"D", DType::i64, true, std::nullopt},
+                 {"M", DType::i64, false, std::nullopt},
+                 {"N", DType::i64, false, std::nullopt}};
     const Expr D = x.symbol(0), M = x.symbol(1), N = x.symbol(2), zero = x.integer(0);
     auto tensor = [&](const char* name, DType type, std::vector<Expr> shape, Role role) {
       Tensor t;
@@ -36,14 +38,21 @@ struct Attention {
     m = p.add_index("m", zero, M), n = p.add_index("n", zero, N), d = p.add_index("d", zero, D);
     m2 = p.add_index("m", zero, M), n2 = p.add_index("n", zero, N), e = p.add_index("e", zero, D);
     auto f32 = [&](Expr a) { return x.cast(a, DType::f32); };
-    const Expr qk = x.mul(f32(x.read(q, DType::f16, {x.index(m), x.index(d)})), f32(x.read(k, DType::f16, {x.index(n), x.index(d)})));
+    const Expr qk = x.mul(f32(x.read(q, DType::f16, {x.index(m), x.index(d)})),
+                          f32(x.read(k, DType::f16, {x.index(n), x.index(d)})));
     const Expr scores = x.div(x.reduce(Reducer::sum, {d}, qk, {}, DType::f32), x.apply(Op::sqrt, {f32(D)}));
     p.equations.push_back({{s}, {m, n}, {x.index(m), x.index(n)}, scores, AssignOp::set, false, {}});
     const Expr w = x.map(AxisMap::softmax, n2, x.read(s, DType::f32, {x.index(m2), x.index(n2)}),
                          x.apply(Op::le, {x.index(n2), x.sub(x.add(x.index(m2), N), M)}), DType::f32);
     const Expr rounded = f32(x.cast(w, DType::f16, kAllowed));
     const Expr wv = x.mul(rounded, f32(x.read(v, DType::f16, {x.index(n2), x.index(e)})));
-    p.equations.push_back({{o}, {m2, e}, {x.index(m2), x.index(e)}, x.reduce(Reducer::sum, {n2}, wv, {}, DType::f32), AssignOp::set, false, {}});
+    p.equations.push_back({{o},
+                           {m2, e},
+                           {x.index(m2), x.index(e)},
+                           x.reduce(Reducer::sum, {n2}, wv, {}, DType::f32),
+                           AssignOp::set,
+                           false,
+                           {}});
   }
 };
 
@@ -124,7 +133,8 @@ TEST_CASE("the verifier names what is broken") {
   }
   {
     Attention a;
-    a.p.equations[0].body = a.p.pool.intern({Op::add, DType::f32, 0, 0, {a.p.pool.real(1), a.p.pool.real(1, DType::f64)}, {}});
+    a.p.equations[0].body =
+        a.p.pool.intern({Op::add, DType::f32, 0, 0, {a.p.pool.real(1), a.p.pool.real(1, DType::f64)}, {}});
     CHECK(mentions(verify_program(a.p), "operands of add have types f32 and f64"));
   }
   {

@@ -14,7 +14,8 @@ using namespace quern;
 
 namespace {
 
-std::optional<ir::Program> program_of(const dsl::ast::Kernel& kernel, const dsl::ast::File& file, const dsl::Source& source, std::string& messages) {
+std::optional<ir::Program> program_of(const dsl::ast::Kernel& kernel, const dsl::ast::File& file,
+                                      const dsl::Source& source, std::string& messages) {
   dsl::Diagnostics diagnostics;
   auto program = dsl::check(kernel, &file, source, {}, diagnostics);
   if (diagnostics.has_errors()) messages = render(diagnostics, source);
