@@ -1,5 +1,7 @@
 // What whole-tensor statements become (translations.txt) and what is said of wrong ones (errors.txt). Both files hold
-// cases: "===", a text, "---", the answer. The printed translation checks to itself again.
+// cases: "===", a text, "---", the answer. The printed translation checks to itself again. With QUERN_ACCEPT set in the
+// environment the answers are written anew instead: read the difference before committing it.
+#include <cstdlib>
 #include <fstream>
 #include <set>
 #include <sstream>
@@ -37,11 +39,21 @@ std::vector<Case> cases_of(const std::string& file) {
   return cases;
 }
 
+/// True when the answers were accepted instead of compared.
+template <typename Answer>
+bool accept(const std::string& file, const std::vector<Case>& cases, Answer answer) {
+  if (std::getenv("QUERN_ACCEPT") == nullptr) return false;
+  std::ofstream out(QUERN_SOURCE_DIR "/tests/whole_tensor/" + file);
+  for (const Case& c : cases) out << "===\n" << c.text << "---\n" << answer(c.text);
+  return true;
+}
+
 }  // namespace
 
 TEST_CASE("translations") {
   const auto cases = cases_of("translations.txt");
   CHECK(cases.size() > 20);
+  if (accept("translations.txt", cases, [](const std::string& text) { return translate(text).text; })) return;
   for (const Case& c : cases) {
     INFO(c.text);
     const Translated result = translate(c.text);
@@ -57,6 +69,7 @@ TEST_CASE("translations") {
 TEST_CASE("messages") {
   const auto cases = cases_of("errors.txt");
   CHECK(cases.size() > 20);
+  if (accept("errors.txt", cases, [](const std::string& text) { return translate(text).messages; })) return;
   for (const Case& c : cases) {
     INFO(c.text);
     CHECK(translate(c.text).messages == c.answer);
