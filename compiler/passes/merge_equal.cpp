@@ -83,7 +83,7 @@ class Writer {
     out_ += fmt::format("{}.{}.{}.{}(", static_cast<int>(n.op), static_cast<int>(n.type), n.flags, n.payload);
     for (IndexId axis : n.axes) index(axis), out_ += ';';
     std::vector<Expr> args = n.args;
-    if (commutes(n.op)) std::stable_sort(args.begin(), args.end(), [&](Expr a, Expr b) { return shape(a) < shape(b); });
+    if (commutes(n.op) && shape(args[1]) < shape(args[0])) std::swap(args[0], args[1]);
     for (Expr a : args) write(a), out_ += ',';
     out_ += ')';
     written_.emplace(e.id, written_.size());
