@@ -77,7 +77,11 @@ Whole WholeTensors::expression(const ast::Expr& e) {
       return x;
     }
     Whole operator()(const ast::List& l) { return w.list(l, e.span); }
-    Whole operator()(const ast::Call& c) { return w.call(c, e.span); }
+    Whole operator()(const ast::Call& c) {
+      const Entry* entry = w.el_.find(c.callee.text);
+      const auto* function = entry != nullptr ? std::get_if<FunctionName>(&entry->meaning) : nullptr;
+      return function != nullptr && is_written_in_index_form(*function->let) ? plain() : w.call(c, e.span);
+    }
     Whole operator()(const ast::Subscript& s) { return w.subscript(s, e.span, guard); }
     Whole operator()(const ast::AxisForm&) { return plain(); }
     Whole operator()(const ast::Einsum& s) { return w.einsum(s, e.span); }

@@ -165,6 +165,9 @@ class WholeTensors {
   Guarded guard_;                                    // for the very next expression
 };
 
+/// A `let` function with a form such as sum[i](...) in it: it takes tensors by name and gives one value.
+bool is_written_in_index_form(const ast::Let& let);
+
 /// A function that works on whole tensors only: concat, arange, ...
 bool is_whole_tensor_function(std::string_view name);
 

@@ -22,6 +22,8 @@ bool contains_form(const ast::Expr& e) {
 
 }  // namespace
 
+bool is_written_in_index_form(const ast::Let& let) { return let.value && contains_form(*let.value); }
+
 bool Elaborator::has_whole_tensors(const ast::Expr& e) const {
   const auto is_tensor = [&](const std::string& name) {
     const Entry* entry = find(name);
@@ -55,7 +57,7 @@ bool Elaborator::has_whole_tensors(const ast::Expr& e) const {
     const Entry* entry = find(c->callee.text);
     const auto* function = entry != nullptr ? std::get_if<FunctionName>(&entry->meaning) : nullptr;
     // A function written in index form takes tensors by name.
-    if (function != nullptr && function->let->value && contains_form(*function->let->value)) return false;
+    if (function != nullptr && is_written_in_index_form(*function->let)) return false;
     if (entry == nullptr && is_whole_tensor_function(c->callee.text)) return true;
     if (entry == nullptr && form_word(c->callee.text) != nullptr) {
       const bool named = std::any_of(c->arguments.begin(), c->arguments.end(), [](const ast::Argument& a) { return a.keyword.has_value(); });
