@@ -273,6 +273,7 @@ void Binding::bind_scalars(const CallArguments& call, Bound& bound) const {
       }
     } else if (a->kind == Argument::Kind::tensor) {
       const auto type = static_cast<DType>(a->tensor.type());
+      if (!a->tensor.data()) throw Error(Code::invalid_argument, fmt::format("error: the data pointer of '{}' is null", scalar.name));
       from_integer = !is_float(type);
       if (from_integer) integer = load_as_i64(type, a->tensor.data());
       else real = load_as_f64(type, a->tensor.data());

@@ -48,13 +48,13 @@ void find_shared(const Binding& binding, const CallArguments& call, SmallArray<S
   count = 0;
   for (std::size_t w = 0; w < slots; ++w) {
     const TensorView* out = call.tensors[w];
-    if (!out || !written(binding, w)) continue;
+    if (!out || !out->data() || !written(binding, w)) continue;
     if (overlaps_itself(*out))
       throw Error(Code::overlap, fmt::format("error: the strides of '{}' make two of its elements share memory; an output needs memory of its own for each",
                                              binding.slots()[w].name));
     for (std::size_t r = 0; r < slots; ++r) {
       const TensorView* other = call.tensors[r];
-      if (r == w || !other || (written(binding, r) && r < w)) continue;
+      if (r == w || !other || !other->data() || (written(binding, r) && r < w)) continue;
       const Overlap overlap = overlap_of(*out, *other);
       if (overlap == Overlap::none) continue;
       if (written(binding, r))
@@ -222,7 +222,7 @@ void Kernel::Impl::call(std::span<const Argument> arguments, Mode mode, Outputs*
 
   SmallArray<Shared, 8> shared(8);
   std::size_t shared_count = 0;
-  if (mode != Mode::prepare) find_shared(binding, args, shared, shared_count);
+  find_shared(binding, args, shared, shared_count);
 
   SignatureWords words(c.compile_time.size() + slots + shared_count);
   std::size_t n = 0;
@@ -378,7 +378,13 @@ Outputs::operator Tensor() const {
 }
 
 Counters counters() noexcept { return read(KernelCache::of_process().totals()); }
-void set_cache_capacity(std::size_t kernels) noexcept { KernelCache::of_process().set_capacity(kernels); }
+void set_cache_capacity(std::size_t kernels) noexcept {
+  try {
+    KernelCache::of_process().set_capacity(kernels);
+  } catch (const std::bad_alloc&) {
+    // The bound stands; entries beyond it go with the next compile.
+  }
+}
 std::size_t cached_kernels() noexcept { return KernelCache::of_process().size(); }
 void clear_cache() noexcept { KernelCache::of_process().clear(); }
 

@@ -9,6 +9,8 @@
 #include <chrono>
 #include <system_error>
 
+#include "runtime/float_mode.h"
+
 namespace quern::runtime {
 namespace {
 
@@ -130,6 +132,7 @@ bool Pool::claim(int worker, bool any_epoch, std::uint32_t epoch) {
 }
 
 void Pool::work(int worker) {
+  FloatMode::set_default();  // a new thread starts with the mode of the one that made it
   auto idle_since = std::chrono::steady_clock::now();
   for (int round = 0; !stop_.load(std::memory_order_relaxed); ++round) {
     if (claim(worker, true, 0)) {

@@ -13,6 +13,7 @@
 #include "compiler/passes/alias.h"
 #include "runtime/cpu/target_option.h"
 #include "runtime/device.h"
+#include "runtime/float_mode.h"
 #include "runtime/memory.h"
 #include "runtime/pool.h"
 
@@ -139,6 +140,7 @@ void Compiled::report(const cpu::Status& status) const {
 
 void Compiled::run(const Launch& launch) const {
   const ir::Program& program = module_.program;
+  const FloatMode mode;
   SmallArray<cpu::TensorArg, 64> tensors(program.tensors.size());
   cpu::Status status{};
   const cpu::Args args{tensors.data(), launch.symbols, launch.scalars, &status, &cpu::default_helpers()};
@@ -207,6 +209,7 @@ void Compiled::run_kernel(std::size_t k, std::int64_t tasks, std::int64_t scratc
     } part{reserve(static_cast<std::size_t>(parts)), tasks, parts};
     options.executor.run(options.executor.self, parts, [](void* data, std::int64_t i) {
       const Part& p = *static_cast<Part*>(data);
+      const FloatMode mode;  // on the user's threads too
       const std::int64_t each = p.tasks / p.parts, more = p.tasks % p.parts;
       const std::int64_t begin = i * each + std::min(i, more), end = begin + each + (i < more);
       p.run.function(p.run.args, begin, end, p.run.scratch + static_cast<std::size_t>(i) * p.run.scratch_step);

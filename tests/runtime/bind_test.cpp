@@ -131,6 +131,7 @@ TEST_CASE("misuse of arguments") {
   has(failure(binding, with(out("nope", f({45})))), "no output 'nope'");
   has(failure(binding, {1.0}), "'q' is a tensor, a number was given");
   has(failure(binding, with(arg("scale", f({2})))), "'scale' is a number");
+  has(failure(binding, with(arg("scale", f({})))), "the data pointer of 'scale' is null");
   has(failure(binding, {good[0], good[1], good[2], good[3], arg("w", 1.5)}), "'w' is i32, a floating-point number was given");
   has(failure(binding, {good[0], good[1], good[2], good[3], arg("w", std::int64_t{1} << 40)}), "1099511627776 does not fit in 'w'");
   has(failure(binding, {good[0], good[1], good[2], good[3], 0.5, 1, 2}), "takes 6 arguments");
