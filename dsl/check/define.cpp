@@ -97,6 +97,11 @@ ir::Expr Elaborator::stored_as(const Typed& body, DType type, const std::string&
   return arith.cast(body, DType::f32);
 }
 
+bool gives_positions(const ir::Node& n) {
+  if (n.op == ir::Op::map) return n.payload == static_cast<int>(ir::AxisMap::argsort);
+  return n.op == ir::Op::reduce && (n.payload == static_cast<int>(ir::Reducer::argmax) || n.payload == static_cast<int>(ir::Reducer::argmin));
+}
+
 bool Elaborator::define(const ast::Name& target, const std::vector<ir::IndexId>& indices, std::vector<ir::Expr> subscripts,
                         std::vector<ir::Expr> shape, const Typed& body, Span at) {
   if (!body) {
@@ -118,11 +123,11 @@ bool Elaborator::define(const ast::Name& target, const std::vector<ir::IndexId>&
   for (std::size_t i = 0; plain && i < subscripts.size(); ++i) plain = subscripts[i] == pool.index(indices[i]);
   if (body.support && plain) support_[*id] = {indices, body.support};
   equation.subscripts = std::move(subscripts);
-  if (pool[equation.body].op == ir::Op::map && pool[equation.body].payload == static_cast<int>(ir::AxisMap::argsort) &&
-      pool.is_true(pool[equation.body].args[1])) {
-    const ir::Index axis = program.indices[pool[equation.body].axes[0]];
-    proofs.assume_values(*id, axis.begin, axis.end);
-  }
+  // Positions along an axis are indices of it (-1 where there is none): reads through them are tested.
+  ir::Expr positions = equation.body;
+  while (pool[positions].op == ir::Op::cast) positions = pool[positions].args[0];
+  if (const ir::Node n = pool[positions]; gives_positions(n) && is_integer(program.tensors[*id].type) && size_of(program.tensors[*id].type) >= 4)
+    proofs.assume_values(*id, program.indices[n.axes[0]].begin, program.indices[n.axes[0]].end);
   program.equations.push_back(std::move(equation));
   return true;
 }
@@ -162,6 +167,10 @@ bool Elaborator::define_topk(const ast::Name& values, const ast::Name* positions
   if (is_float(arith.type(value)) != is_float(type) || type == DType::boolean) {
     diagnostics.report<Code::stored_type>(values.span, values.text, name(type), name(arith.type(value))).fix(fmt::format("declare it as {}", name(arith.type(value))));
     return false;
+  }
+  if (size_of(position_type) >= 4) {
+    const ir::Index axis = program.indices[pool[value.expr].axes[0]];
+    proofs.assume_values(*p, axis.begin, axis.end);
   }
   program.equations.push_back(std::move(equation));
   return true;

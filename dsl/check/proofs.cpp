@@ -284,9 +284,12 @@ void Proofs::add_atom_facts(Expr atom) {
       if (n.type == DType::i8) from(NormalForm::constant(-128)), below(NormalForm::constant(128));
       if (with_data_ && t.fact_begin) from(read(t.fact_begin)), below(read(t.fact_end));
       for (const Values& v : by_construction_)
-        if (v.tensor == n.payload) from(read(v.lo)), below(read(v.hi));
+        if (with_data_ && v.tensor == n.payload) from(read(v.lo)), below(read(v.hi));
       break;
     }
+    case Op::reduce: case Op::map:
+      if (with_data_ && gives_positions(n)) from(read(program_.indices[n.axes[0]].begin)), below(read(program_.indices[n.axes[0]].end));
+      break;
     default: break;
   }
   --atom_depth_;

@@ -9,6 +9,9 @@
 
 namespace quern::dsl {
 
+/// argmax, argmin, argsort.
+bool gives_positions(const ir::Node& n);
+
 class Proofs {
  public:
   Proofs(ir::Program& program, Sizes& sizes) : program_(program), sizes_(sizes) {}
@@ -28,7 +31,7 @@ class Proofs {
   void assume_always(ir::Expr condition);
   /// A point of this index exists: its range is not empty.
   void assume_index(ir::IndexId index);
-  /// Values of a tensor that hold by construction (positions of argsort): lo <= value < hi.
+  /// A tensor of positions along lo:hi (argmax, argsort, topk). Like a declared fact: -1 says that there is none.
   void assume_values(ir::TensorId tensor, ir::Expr lo, ir::Expr hi) { by_construction_.push_back({tensor, lo, hi}); }
 
   /// a <= b; `with_data` also believes the declared facts about data.

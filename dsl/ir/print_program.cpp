@@ -130,6 +130,7 @@ class Printer {
   void leave(IndexId i);
   static bool sums(Reducer r) { return r == Reducer::sum || r == Reducer::prod; }
   bool widened(Expr e, DType to) const;
+  bool pairs(const Node& subscript, Expr size) const;
   std::string without_widening(Expr e, int outer);
   std::string shape(const Tensor& t);
   std::string signature();
@@ -231,8 +232,8 @@ std::string Printer::node(Expr e, int outer) {
       if (n.args.empty()) return text;
       std::string items;
       for (std::size_t k = 0; k < n.args.size(); ++k) {
-        std::string item = expr(n.args[k]);
         const Node& s = p_.pool[n.args[k]];
+        std::string item = pairs(s, p_.tensors[t].shape[k]) ? fmt::format("({}, {})", expr(p_.pool[s.args[0]].args[0]), expr(s.args[1])) : expr(n.args[k]);
         if (s.op == Op::index && unranged_.contains(static_cast<IndexId>(s.payload)) &&
             p_.tensors[t].shape[k] != p_.indices[static_cast<IndexId>(s.payload)].end)
           item += " + 0";
@@ -342,6 +343,18 @@ std::string Printer::form(Expr e) {
   if (!fixed_)
     for (IndexId a : entered) leave(a);
   return fmt::format("{}[{}]({})", head, axes, body);
+}
+
+/// j*G + g over all of an axis of J*G entries: the pair (j, g), from which the ranges of both can be read.
+bool Printer::pairs(const Node& s, Expr size) const {
+  if (s.op != Op::add || p_.pool[s.args[0]].op != Op::mul || p_.pool[s.args[1]].op != Op::index) return false;
+  const Node& scaled = p_.pool[s.args[0]];
+  const Node& product = p_.pool[size];
+  if (p_.pool[scaled.args[0]].op != Op::index || product.op != Op::mul) return false;
+  const Index& first = p_.indices[static_cast<IndexId>(p_.pool[scaled.args[0]].payload)];
+  const Index& second = p_.indices[static_cast<IndexId>(p_.pool[s.args[1]].payload)];
+  auto from_zero = [&](const Index& i) { std::int64_t v = 1; return p_.pool.is_integer_constant(i.begin, &v) && v == 0; };
+  return scaled.args[1] == second.end && product.args[0] == first.end && product.args[1] == second.end && from_zero(first) && from_zero(second);
 }
 
 /// A sum widens its terms, and the factors of a product, to its accumulator by itself: whether `e` is just that.
