@@ -247,3 +247,64 @@ TEST_CASE("scatter adds every repeat") {
     }
   }
 }
+
+TEST_CASE("division by what a loop keeps, for every kind of divisor") {
+  const float inf = INFINITY;
+  const std::vector<float> divisors = {1, -3, 0.f, -0.f, inf, -inf, NAN, 1e-40f, -1e-45f, 3e38f, 1.2e-38f, 7.7f, 2e38f, 0x1p127f};
+  const std::vector<float> values = {0.f, -0.f, 1, -1, inf, -inf, NAN, 1e-40f, 1e-45f, 3e38f, 1e-38f, 0.3f, 123.f, -7e37f, 5e-39f, 1e10f, 2, 3};
+  for (const std::string& target : kTargets) {
+    Bench t;
+    t.options.target = target_named(target);
+    const std::int64_t R = static_cast<std::int64_t>(divisors.size()), C = static_cast<std::int64_t>(values.size());
+    std::vector<float> out(divisors.size() * values.size());
+    TensorId X = t.tensor(DType::f32, {t.n(C)}, Role::input, (void*)values.data()), Y = t.tensor(DType::f32, {t.n(R)}, Role::input, (void*)divisors.data());
+    TensorId O = t.tensor(DType::f32, {t.n(R), t.n(C)}, Role::output, out.data());
+    IndexId i = t.index(t.n(0), t.n(R)), j = t.index(t.n(0), t.n(C));
+    Nest nest;
+    nest.dims = {{i, t.n(0), t.n(R), 2, false}, {j, t.n(0), t.n(C), 1, true}};
+    nest.updates = {store(O, {t.ix(i), t.ix(j)}, t.pool().div(t.read(X, {t.ix(j)}), t.read(Y, {t.ix(i)})))};
+    t.add(nest);
+    t.run();
+    for (std::size_t r = 0; r < divisors.size(); ++r) {
+      for (std::size_t c = 0; c < values.size(); ++c) {
+        const double want = static_cast<double>(values[c]) / static_cast<double>(divisors[r]);
+        const float got = out[r * values.size() + c], nearest = static_cast<float>(want);
+        INFO(target << " " << values[c] << " / " << divisors[r] << " gave " << got);
+        if (std::isnan(want)) {
+          REQUIRE(std::isnan(got));
+        } else if (std::isinf(nearest) || nearest == 0) {
+          REQUIRE(got == nearest);
+          REQUIRE(std::signbit(got) == std::signbit(nearest));
+        } else {
+          REQUIRE(std::fabs(got - want) <= std::max(1.5 * 0x1p-23 * std::fabs(want), 1.5 * 0x1p-149));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("exponentials of products less what a loop keeps") {
+  for (const std::string& target : kTargets) {
+    Bench t;
+    t.options.target = target_named(target);
+    const int rows = 9, columns = 40;
+    const auto s = numbers(rows * columns), m = numbers(columns, 5);
+    std::vector<float> out(rows * columns);
+    TensorId S = t.tensor(DType::f32, {t.n(rows), t.n(columns)}, Role::input, (void*)s.data()), M = t.tensor(DType::f32, {t.n(columns)}, Role::input, (void*)m.data());
+    TensorId O = t.tensor(DType::f32, {t.n(rows), t.n(columns)}, Role::output, out.data());
+    IndexId i = t.index(t.n(0), t.n(rows)), j = t.index(t.n(0), t.n(columns));
+    Nest nest;
+    nest.dims = {{j, t.n(0), t.n(columns), 2, true}, {i, t.n(0), t.n(rows), 2, false}};
+    Expr x = t.pool().mul(t.read(S, {t.ix(i), t.ix(j)}), t.r(1.25));
+    nest.updates = {store(O, {t.ix(i), t.ix(j)}, t.pool().apply(Op::exp, {t.pool().sub(x, t.read(M, {t.ix(j)}))}))};
+    t.add(nest);
+    t.run();
+    for (int r = 0; r < rows; ++r) {
+      for (int c = 0; c < columns; ++c) {
+        const double a = 1.25 * s[static_cast<std::size_t>(r * columns + c)], b = m[static_cast<std::size_t>(c)];
+        const double want = std::exp(a - b), bound = want * (4 * 0x1p-24 + 2 * 0x1p-24 * (std::fabs(a) + std::fabs(b)));
+        REQUIRE(std::fabs(out[static_cast<std::size_t>(r * columns + c)] - want) <= bound);
+      }
+    }
+  }
+}

@@ -43,6 +43,28 @@ bool Evaluator::lanes_write_apart(const std::vector<Expr>& subscripts) {
   return moves;
 }
 
+bool Evaluator::turns_along(ir::TensorId tensor, const std::vector<Expr>& subscripts, std::size_t d) {
+  bool side_by_side = false, apart = false;
+  for (std::size_t axis = 0; axis < subscripts.size(); ++axis) {
+    const Linear form = linear(subscripts[axis]);
+    for (const Linear::Rest& r : form.rest) {
+      if (depends_on_lane(r.e) || dependence(r.e) >> d & 1) return false;
+    }
+    const auto& lane = form.dims[static_cast<std::size_t>(lane_dim)];
+    const auto& other = form.dims[d];
+    const Count stride = f.stride(tensor, axis);
+    if (lane) {
+      if (stride.is(1)) return false;
+      apart = true;
+    }
+    if (other) {
+      if (side_by_side || !stride.is(1) || other->times != 1 || other->factor) return false;
+      side_by_side = true;
+    }
+  }
+  return side_by_side && apart;
+}
+
 Known Evaluator::check(ir::TensorId tensor, std::size_t axis, Expr subscript, const Point& p, int g, Known* ok) {
   const Known s = evaluate(subscript, p, g);
   const Known extent{f.materialize(f.extent(tensor, axis)), 0};
@@ -238,6 +260,12 @@ std::vector<Value*> transposed(Builder& b, std::vector<Value*> rows) {
 }
 }  // namespace
 
+/// Whether lane l takes part in the tail: one scalar test.
+Value* Evaluator::row_is_live(int lane) {
+  const Known& count = dims[static_cast<std::size_t>(lane_dim)].live;
+  return f.b.CreateICmpSGT(count.value, f.b.getInt32(static_cast<std::uint32_t>(lane)));
+}
+
 Value* Evaluator::row_pointer(const Address& a, llvm::Type* element, int lane) {
   Value* offset = f.b.CreateMul(f.materialize(a.step), f.b.getInt64(static_cast<std::uint64_t>(lane)));
   return f.b.CreateGEP(element, a.pointer.value, offset);
@@ -251,7 +279,7 @@ std::vector<Value*> Evaluator::load_transposed(const Address& a, llvm::Type* ele
   for (int l = 0; l < lanes; ++l) {
     Value* pointer = row_pointer(a, element, l);
     // Rows past the tail read the first one again.
-    if (tail.value && l > 0) pointer = b.CreateSelect(b.CreateExtractElement(tail.value, b.getInt64(static_cast<std::uint64_t>(l))), pointer, a.pointer.value);
+    if (tail.value && l > 0) pointer = b.CreateSelect(row_is_live(l), pointer, a.pointer.value);
     rows.push_back(b.CreateAlignedLoad(type, pointer, align));
   }
   return transposed(b, rows);
@@ -280,7 +308,7 @@ void Evaluator::store_transposed(ir::TensorId tensor, const std::vector<Expr>& s
       b.CreateAlignedStore(row, pointer, align);
     } else {
       // (All lanes or none: no single one is known to be on.)
-      b.CreateMaskedStore(row, pointer, align, broadcast(b.CreateExtractElement(tail.value, b.getInt64(static_cast<std::uint64_t>(l)))));
+      b.CreateMaskedStore(row, pointer, align, broadcast(row_is_live(l)));
     }
   }
 }

@@ -3,6 +3,7 @@
 #include "compiler/codegen/cpu/evaluator.h"
 
 #include <llvm/IR/Intrinsics.h>
+#include <llvm/IR/IntrinsicsX86.h>
 
 #include <bit>
 #include <stdexcept>
@@ -247,12 +248,89 @@ Known Evaluator::compute(Expr e, const Point& p, int g) {
         }
       }
       break;
+    case Op::exp:
+      if (auto folded = folded_exponential(node.args[0], p, g)) return *folded;
+      break;
+    case Op::div:
+      if (is_float(node.type)) {
+        const Known x = evaluate(node.args[0], p, g), y = evaluate(node.args[1], p, g);
+        if (auto quick = divided_by_outer(x, y)) return *quick;
+      }
+      break;
     default: break;
   }
   if (!ir::is_elementwise(node.op)) throw std::logic_error("a binding form reached the code generator");
   std::vector<Known> args;
   for (Expr a : node.args) args.push_back(evaluate(a, p, g));
   return operate(node.op, f.pool.type(node.args[0]), std::move(args));
+}
+
+Known Evaluator::scaled_once(Expr e, double factor, const Point& p, int g, std::uint64_t what) {
+  const Known x = evaluate(e, p, g);
+  const int with = (traits(e) & kReads) ? g : 0;
+  const std::string k = key(what << 40 | e.id, static_cast<std::uint32_t>(with), dependence(e) | guards_[static_cast<std::size_t>(with)].dependence, p);
+  if (auto found = memo_.find(k); found != memo_.end()) return found->second;
+  const Known v = operate(Op::mul, DType::f32, {x, {llvm::ConstantFP::get(f.b.getFloatTy(), factor), 0}});
+  if (!(traits(e) & kChanges)) remember(k, v);
+  return v;
+}
+
+std::optional<Known> Evaluator::folded_exponential(Expr argument, const Point& p, int g) {
+  const Node& node = f.pool[argument];
+  if (node.op != Op::sub || node.type != DType::f32 || lanes == 1 || lane_dim < 0) return {};
+  // Rounding the argument again is allowed where it is rounded already: for a product, or what was computed into a tile.
+  const Expr left = node.args[0];
+  const Node& x = f.pool[left];
+  const bool tile = x.op == Op::read && f.program.tensors[static_cast<std::size_t>(x.payload)].role == ir::Role::scratch;
+  if (x.op != Op::mul && !tile) return {};
+  const Known y = evaluate(node.args[1], p, g);
+  constexpr double log2e = 0x1.71547652b82fep+0;
+  Expr moving = left, steady;
+  if (x.op == Op::mul) {
+    const int first = evaluate(x.args[0], p, g).scope, second = evaluate(x.args[1], p, g).scope;
+    if (first == second) return {};
+    moving = first > second ? x.args[0] : x.args[1];
+    steady = first > second ? x.args[1] : x.args[0];
+  }
+  const Known m = evaluate(moving, p, g);
+  if (y.scope >= m.scope) return {};
+  const Known offset = operate(Op::neg, DType::f32, {scaled_once(node.args[1], log2e, p, g, 1)});
+  const Known factor = steady ? scaled_once(steady, log2e, p, g, 1) : Known{llvm::ConstantFP::get(f.b.getFloatTy(), log2e), 0};
+  return operate(Op::exp2, DType::f32, {operate(Op::fma, DType::f32, {m, factor, offset})});
+}
+
+std::optional<Known> Evaluator::divided_by_outer(const Known& x, const Known& y) {
+  // With AVX-512 only: its scalef applies the exponent in one instruction.
+  Value* wide = y.value;
+  if (!f.target.avx512 || lanes != 16 || y.scope >= x.scope || !x.value->getType()->isVectorTy() || !wide->getType()->getScalarType()->isFloatTy() || constant(wide)) {
+    return {};
+  }
+  Builder& b = f.b;
+  const std::string k = key(std::uint64_t{2} << 40 | reinterpret_cast<std::uintptr_t>(wide), 0, 0, {});
+  Known reciprocal, exponent;
+  at(y.scope);
+  auto scalef = [&](Value* v, Value* n) {
+    return b.CreateIntrinsic(llvm::Intrinsic::x86_avx512_mask_scalef_ps_512, {}, {v, n, v, b.getInt16(0xFFFF), b.getInt32(4)});
+  };
+  if (auto found = memo_.find(k); found != memo_.end()) {
+    reciprocal = found->second;
+    exponent = memo_.at(k + "e");
+  } else {
+    Value* v = broadcast(wide);
+    Value* zero = llvm::Constant::getNullValue(v->getType());
+    Value* size = b.CreateUnaryIntrinsic(llvm::Intrinsic::fabs, v);
+    Value* plain = b.CreateAnd(b.CreateFCmpOGT(size, zero), b.CreateFCmpOLT(size, llvm::ConstantFP::getInfinity(v->getType())));
+    Value* raw = b.CreateIntrinsic(llvm::Intrinsic::x86_avx512_mask_getexp_ps_512, {}, {v, v, b.getInt16(0xFFFF), b.getInt32(4)});
+    // y = m 2^n with m in [1/2, 1). x is scaled first: its product with 1/m, above 1, then neither loses small bits nor
+    // overflows early.
+    Value* minus = b.CreateSelect(plain, b.CreateFSub(llvm::ConstantFP::get(v->getType(), -1.0), raw), zero);
+    reciprocal = {b.CreateFDiv(llvm::ConstantFP::get(v->getType(), 1.0), scalef(v, minus)), y.scope};
+    exponent = {minus, y.scope};
+    remember(k, reciprocal);
+    remember(k + "e", exponent);
+  }
+  at(x.scope);
+  return Known{b.CreateFMul(scalef(x.value, exponent.value), reciprocal.value), x.scope};
 }
 
 Linear Evaluator::linear(Expr e) {

@@ -28,6 +28,7 @@ struct DimState {
   std::int64_t step = 1;      // between copies
   Known base;                 // index value of copy 0 (lane 0), once its loop is open
   std::vector<Known> masks;   // lane dim in a masked tail: active lanes per copy
+  Known live;                 // and their number, i32
 };
 
 /// Linear form of an integer expression over the dims of the nest.
@@ -78,6 +79,8 @@ class Evaluator {
   int guard(int parent, ir::Expr condition, bool negated);
   /// Active lanes under a guard, tail mask included when `with_tail`; null = all. Scalar or vector i1.
   Known active(int guard, const Point& p, bool with_tail);
+  /// Whether elements of the tensor lie side by side along dim d while lanes lie apart.
+  bool turns_along(ir::TensorId tensor, const std::vector<ir::Expr>& subscripts, std::size_t d);
   void begin_update() { local_.clear(); }
   void begin_body() { forwarded_.clear(); }
 
@@ -146,6 +149,7 @@ class Evaluator {
   Known load(ir::Expr e, const Point& p, int guard);
   /// A tile of lanes x lanes elements, rows by lane, columns by the copies of `a.along` (a is the address of copy 0).
   std::vector<llvm::Value*> load_transposed(const Address& a, llvm::Type* element, llvm::Align align, const Known& tail, int scope);
+  llvm::Value* row_is_live(int lane);
   llvm::Value* row_pointer(const Address& a, llvm::Type* element, int lane);
   Address address(ir::TensorId tensor, const std::vector<ir::Expr>& subscripts, const Point& p, int guard, bool checked);
   /// Tests one subscript; returns it made safe and adds to `ok`.
@@ -156,6 +160,12 @@ class Evaluator {
   };
   Step scaled(const Count& stride, std::int64_t times, ir::Expr factor, const Point& p);
   Known operate(ir::Op op, DType type, std::vector<Known> args);
+  /// x times a constant, once per value of x: `what` tells the uses apart.
+  Known scaled_once(ir::Expr e, double factor, const Point& p, int guard, std::uint64_t what);
+  /// e^(x - y) with y known further out: the constant of 2^x joins y and, in a product, the factor that is known there.
+  std::optional<Known> folded_exponential(ir::Expr argument, const Point& p, int guard);
+  /// x / y with y known further out: a product with the reciprocal of y's mantissa, then its exponent.
+  std::optional<Known> divided_by_outer(const Known& x, const Known& y);
 };
 
 }  // namespace quern::cpu

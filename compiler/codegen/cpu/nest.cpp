@@ -59,6 +59,7 @@ class NestEmitter {
   Evaluator v;
   std::vector<State> states;
   std::vector<bool> bounds_vary;  // dim's bounds depend on other dims of the nest
+  int turned = -1;                // dim whose elements lie side by side where the lanes lie apart: squares are transposed
 
   bool fits_lanes();
   bool prefixable(const Update& u, State* s);
@@ -75,6 +76,7 @@ class NestEmitter {
   void each_point(const std::vector<std::size_t>& order, const std::function<void(const Point&)>& visit);
   std::vector<std::size_t> visiting_order(std::size_t u);
   bool store_transposed(std::size_t u);
+  void find_turned();
   void start(std::size_t u);
   void finish(std::size_t u);
   void reduce_step(std::size_t u, const Point& p);
@@ -218,7 +220,26 @@ void NestEmitter::run() {
   for (std::size_t d = 0; d < rank; ++d) {
     bounds_vary.push_back(v.dependence(n.dims[d].begin) || v.dependence(n.dims[d].end));
   }
+  find_turned();
   level(0);
+}
+
+/// A nest that copies across the lanes is unrolled by as many as there are lanes, whatever the schedule says.
+void NestEmitter::find_turned() {
+  if (v.lane_dim < 0 || n.updates.size() != 1 || n.updates[0].kind != UpdateKind::store || states[0].guard) return;
+  const Update& u = n.updates[0];
+  std::function<bool(Expr, std::size_t)> any = [&](Expr e, std::size_t d) {
+    const ir::Node& node = f.pool[e];
+    if (node.op == Op::where && !f.pool.is_constant(node.args[0]) && v.dependence(node.args[0])) return false;
+    if (node.op == Op::read && !(node.flags & ir::kChecked) && v.turns_along(static_cast<ir::TensorId>(node.payload), node.args, d)) return true;
+    return std::any_of(node.args.begin(), node.args.end(), [&](Expr a) { return any(a, d); });
+  };
+  for (std::size_t d = 0; d < n.dims.size(); ++d) {
+    if (static_cast<int>(d) == v.lane_dim) continue;
+    const std::int64_t extent = constant_extent(d);
+    if (extent >= 0 && extent < v.lanes) continue;
+    if (v.turns_along(u.target, u.subscripts, d) || any(u.body, d)) turned = static_cast<int>(d);
+  }
 }
 
 void NestEmitter::each_point(const std::vector<std::size_t>& order, const std::function<void(const Point&)>& visit) {
@@ -468,6 +489,8 @@ void NestEmitter::guarded(Value* condition, std::size_t d, const std::function<v
 std::vector<NestEmitter::Variant> NestEmitter::variants(std::size_t d) {
   const tile::Dim& dim = n.dims[d];
   int unroll = std::clamp(dim.unroll, 1, kMostCopies);
+  if (turned == static_cast<int>(d)) unroll = v.lanes;
+  if (turned >= 0 && turned != static_cast<int>(d)) unroll = 1;
   for (std::size_t k = 0; k < n.dims.size(); ++k) {
     // Copies of a dim share the bounds of the others.
     if (v.dependence(n.dims[k].begin) >> d & 1 || v.dependence(n.dims[k].end) >> d & 1) unroll = 1;
@@ -485,6 +508,11 @@ std::vector<NestEmitter::Variant> NestEmitter::variants(std::size_t d) {
       if (rest / width) list.push_back({static_cast<int>(rest / width), false, 1});
       if (rest % width) list.push_back({1, true, 1});
     }
+    return list;
+  }
+  if (turned >= 0 && v.dims[d].lane) {
+    // Few lanes more or less matter little here; one version of the code does for all.
+    list.push_back({1, true, -1});
     return list;
   }
   if (unroll > 1 || v.dims[d].lane) list.push_back({unroll, false, -1});
@@ -519,6 +547,7 @@ Value* NestEmitter::loop(std::size_t d, Value* from, Value* end, const Variant& 
     v.at(v.innermost());
     Value* left = b.CreateSub(end, dim.base.value);
     left = b.CreateTrunc(b.CreateBinaryIntrinsic(llvm::Intrinsic::smin, left, b.getInt64(static_cast<std::uint64_t>(width))), b.getInt32Ty());
+    dim.live = {left, v.innermost()};
     dim.masks.push_back({b.CreateICmpULT(v.iota(b.getInt32Ty()), v.broadcast(left)), v.innermost()});
   };
   if (variant.iterations == 1) {
