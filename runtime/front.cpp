@@ -14,7 +14,8 @@
 namespace quern::runtime {
 
 struct Front::State {
-  State(std::string text, std::string file, std::string host) : source(std::move(file), std::move(text), std::move(host)) {}
+  // Where the string stands in the host program is added by the Error.
+  State(std::string text, std::string file) : source(std::move(file), std::move(text)) {}
   dsl::Source source;
   dsl::ast::File file;
   const dsl::ast::Kernel* kernel = nullptr;
@@ -39,8 +40,8 @@ std::string type_text(const dsl::ast::Type& type) {
 
 }  // namespace
 
-Front::Front(std::string text, std::string file, std::string host, std::string_view kernel)
-    : state_(std::make_unique<State>(std::move(text), std::move(file), std::move(host))) {
+Front::Front(std::string text, std::string file, std::string_view kernel)
+    : state_(std::make_unique<State>(std::move(text), std::move(file))) {
   dsl::Diagnostics diagnostics;
   state_->file = dsl::parse(state_->source, diagnostics);
   if (diagnostics.has_errors()) fail(diagnostics, state_->source);

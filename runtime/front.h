@@ -16,8 +16,8 @@ namespace quern::runtime {
 
 class Front {
  public:
-  /// Throws Error(invalid_program), or Error(invalid_argument) when there is no such kernel.
-  Front(std::string text, std::string file, std::string host, std::string_view kernel);
+  /// `file` names the text in messages. Throws Error(invalid_program), or Error(invalid_argument) when there is no such kernel.
+  Front(std::string text, std::string file, std::string_view kernel);
   ~Front();
   Front(const Front&) = delete;
   Front& operator=(const Front&) = delete;

@@ -97,7 +97,7 @@ using namespace runtime;  // NOLINT: the rest of this file is the implementation
 Kernel::Impl::Impl(std::string text, std::string file, std::string_view kernel_name, Options o, std::source_location w)
     : options(std::move(o)),
       where(w),
-      front(std::move(text), std::move(file), w.line() ? fmt::format("{}:{}", w.file_name(), w.line()) : std::string(), kernel_name),
+      front(std::move(text), file.empty() ? "<string>" : std::move(file), kernel_name),
       name(front.kernel_name()),
       device(options.device) {
   if (device == Device::automatic) device = has_cpu() ? Device::cpu : Device::interpreter;

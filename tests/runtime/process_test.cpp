@@ -345,6 +345,8 @@ TEST_CASE("API misuse is an error that says what to do") {
   CHECK(bad.code() == Code::invalid_program);
   CHECK(std::string(bad.error().what()).find("process_test.cpp:") != std::string::npos);
   CHECK(bad.error().message().find("'z'") != std::string::npos);
+  CHECK(bad.error().message().rfind("<string>:1:45: error: ", 0) == 0);
+  CHECK(std::string(bad.error().what()).find("process_test.cpp") == std::string(bad.error().what()).rfind("process_test.cpp"));
   const Kernel k("kernel a(x: f32[N]) -> (y: f32[N]) { y[n] = x[n] }");
   try {
     k();
