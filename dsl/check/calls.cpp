@@ -62,7 +62,7 @@ Typed Elaborator::call(const ast::Call& c, Span at) {
     const Typed x = expression(*c.arguments[0].value);
     index_mode_ = mode;
     if (!x) return none;
-    return {arith.cast(x.strength == Strength::literal_real && !is_float(*type) ? arith.resolved(x) : x, *type), Strength::strong, at, {}};
+    return {arith.cast(x.strength == Strength::literal_real && !is_float(*type) ? arith.resolved(x) : x, *type), Strength::strong, at, x.support};
   }
   if (callee == "pad" || callee == "clamp" || callee == "wrap") {
     const Policy policy = callee == "pad" ? Policy::pad : callee == "clamp" ? Policy::clamp : Policy::wrap;

@@ -166,7 +166,10 @@ Typed Elaborator::binary(const ast::Binary& b, Span at) {
     diagnostics.report<Code::division_by_zero>(right.span).label("always 0");
     return {{}, Strength::strong, at, {}};
   }
-  return arith.apply(b.op, {left, right}, at);
+  Typed out = arith.apply(b.op, {left, right}, at);
+  // A sum of terms under one mask is zero outside it too.
+  if ((b.op == ir::Op::add || b.op == ir::Op::sub) && left.support && left.support == right.support) out.support = left.support;
+  return out;
 }
 
 Typed Elaborator::choose(ir::Expr c, const Typed& a, const Typed& b, Span at) {
@@ -198,8 +201,10 @@ ir::Expr Elaborator::support_of(const ast::Expr& e) {
   if (!spend(e.span)) return {};
   if (const auto* u = std::get_if<ast::Unary>(&e.node)) return u->op == ir::Op::neg ? support_of(*u->operand) : ir::Expr{};
   if (const auto* b = std::get_if<ast::Binary>(&e.node)) {
-    if (b->op != ir::Op::mul && b->op != ir::Op::div) return {};
+    const bool sum = b->op == ir::Op::add || b->op == ir::Op::sub;
+    if (!sum && b->op != ir::Op::mul && b->op != ir::Op::div) return {};
     const ir::Expr left = support_of(*b->left);
+    if (sum) return left && left == support_of(*b->right) ? left : ir::Expr{};
     const ir::Expr right = b->op == ir::Op::mul ? support_of(*b->right) : ir::Expr{};
     return !left ? right : !right ? left : pool.both(left, right);
   }

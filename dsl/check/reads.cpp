@@ -132,7 +132,7 @@ void Elaborator::report_out_of_range(ir::Expr e, ir::Expr size, int axis, const 
   }
   const std::string fact = data.empty() ? std::string() : fmt::format("declare '{}: ... in 0:{}', or ", data, sizes.text(size));
   if (scatter) {
-    d.fix(fmt::format("{}write the index so that it stays inside, as in clip(e, 0, {} - 1)", data.empty() ? "" : fmt::format("declare '{}: ... in 0:{}', or ", data, sizes.text(size)), sizes.text(size)));
+    d.fix(fmt::format("{0}write clip(e, 0, {1} - 1) and 'require {1} > 0'", data.empty() ? "" : fmt::format("declare '{}: ... in 0:{}', or ", data, sizes.text(size)), sizes.text(size)));
     return;
   }
   d.fix(fmt::format("{0}write pad({1}, 0), clamp({1}) or wrap({1}), guard it with a domain or where(...), or 'require' what makes it so", fact, text));

@@ -63,6 +63,9 @@ TEST_CASE("a masked softmax guards the factors beside it") {
   // Through a named intermediate too.
   CHECK(statement("(s: f32[M,N], v: f32[N]) -> (y: f32[M])", "w[m,n] = softmax[n where n <= m](s[m,n])\ny[m] = sum[n](w[m,n] * v[n])") ==
         "  w[m, n] = softmax[n where n <= m](s[m, n])\n  y[m] = sum[n](where(n <= m, w[m, n] * v[n], 0.0))\n");
+  // And through differences and casts of masked weights.
+  CHECK(statement("(s: f32[2,N], v: f32[N], c: f32) -> (y: f32)",
+                  "p[i,n] = softmax[n where n > 2](s[i,n])\ny = sum[n]((p[0,n] - c * f32(p[1,n])) * v[n])").find("where(n > 2, (p[0, n]") != std::string::npos);
 }
 
 TEST_CASE("promotion") {
