@@ -31,6 +31,7 @@ class Compiler {
   const std::vector<std::int64_t>& symbols_;
   Code code_;
   std::unordered_map<IndexId, int> level_of_;
+  std::unordered_set<std::uint32_t> summed_;  // parts of what a sum adds, as far as factors can be moved out
   std::vector<std::uint32_t> serial_;  // by level: which opening of the level this is
   std::uint32_t openings_ = 0;
   int base_level_ = 0;  // first level of the current equation
@@ -44,6 +45,7 @@ class Compiler {
 
   std::int64_t size(Expr e) { return compiler::evaluate_size(p_, e, symbols_); }
   Axis open(IndexId i);
+  void mark_factors(Expr e);
   void count_uses(Expr e, std::unordered_set<std::uint32_t>& seen);
   bool recurrent(Expr e);
   int level(Expr e);
@@ -307,7 +309,7 @@ void Compiler::support(Expr e, std::vector<Expr>& conditions) {
 std::uint32_t Compiler::product(Expr e, Item item, int site) {
   const Node n = pool_[e];
   item.hidden = is_float(n.type) && (hides(n.args[0]) || hides(n.args[1]));
-  if (item.hidden) item.kind = Kind::product;
+  if (item.hidden || summed_.contains(e.id)) item.kind = Kind::product;
   item.a = use(n.args[0], site);
   item.b = use(n.args[1], site);
   const std::uint32_t multiply = add(item);
@@ -340,6 +342,15 @@ std::uint32_t Compiler::read(Expr e, int site) {
   return add(item);
 }
 
+/// Products below the root of a sum: one of their factors may be moved out of it.
+void Compiler::mark_factors(Expr e) {
+  const Node& n = pool_[e];
+  if (!summed_.insert(e.id).second) return;
+  if (n.op == Op::where) return mark_factors(n.args[1]), mark_factors(n.args[2]);
+  if (n.op == Op::mul || n.op == Op::add || n.op == Op::sub || n.op == Op::div || n.op == Op::neg || n.op == Op::cast)
+    for (Expr a : n.args) mark_factors(a);
+}
+
 std::uint32_t Compiler::form(Expr e) {
   const Node n = pool_[e];
   Form f;
@@ -347,6 +358,7 @@ std::uint32_t Compiler::form(Expr e) {
   f.type = n.type;
   f.body_type = pool_.type(n.args[0]);
   if (n.op == Op::reduce) f.reducer = static_cast<ir::Reducer>(n.payload);
+  if (n.op == Op::reduce && f.reducer == ir::Reducer::sum) mark_factors(n.args[0]);
   if (n.op == Op::map) f.map = static_cast<ir::AxisMap>(n.payload);
   const bool topk = n.op == Op::topk_value || n.op == Op::topk_position;
   const bool keeps = n.op == Op::map || n.op == Op::scan;
