@@ -3,6 +3,8 @@
 // sum[n](b / k * v): only then can each divisor leave its sum and each sum stream. Done for weights with invariant
 // divisors of their own and nowhere else, because it costs a second contraction. Where v is infinite, the difference of
 // the two sums is NaN although the weight written has one sign; @precise leaves the sum whole.
+#include <algorithm>
+
 #include "compiler/passes/passes.h"
 #include "compiler/passes/walk.h"
 
@@ -35,7 +37,13 @@ struct Distributor {
   bool terms_of(Expr e, const std::vector<IndexId>& axes, int sign, std::vector<std::pair<Expr, int>>& terms) {
     const Node n = pool[e];
     if (n.op == Op::add || n.op == Op::sub) {
-      return terms_of(n.args[0], axes, sign, terms) && terms_of(n.args[1], axes, n.op == Op::sub ? -sign : sign, terms);
+      // Only where each term has a divisor of its own: (x - mean) * w / l must stay a difference.
+      std::vector<std::pair<Expr, int>> own;
+      const bool divided = terms_of(n.args[0], axes, sign, own) && terms_of(n.args[1], axes, n.op == Op::sub ? -sign : sign, own) &&
+                           std::all_of(own.begin(), own.end(), [&](const auto& t) { return has_invariant_divisor(t.first, axes); });
+      if (divided) terms.insert(terms.end(), own.begin(), own.end());
+      else terms.push_back({e, sign});
+      return true;
     }
     if (n.op == Op::neg) return terms_of(n.args[0], axes, -sign, terms);
     if (is_permitted(pool, n)) {
