@@ -280,7 +280,9 @@ void Machine<R>::order(const std::vector<V>& values, DType type, bool descending
       return descending ? std::isnan(a.v) && !std::isnan(b.v) : !std::isnan(a.v) && std::isnan(b.v);
     return descending ? a.v > b.v : a.v < b.v;
   };
-  std::stable_sort(sorted.begin(), sorted.end(), before);
+  std::sort(sorted.begin(), sorted.end(), [&](std::int64_t x, std::int64_t y) {  // equals keep their order
+    return before(x, y) || (!before(y, x) && x < y);
+  });
   for (std::int64_t j = 0; j < keep; ++j) {
     by_value[j] = values[static_cast<std::size_t>(sorted[static_cast<std::size_t>(j)])];
     by_position[j] = V::integer(first + sorted[static_cast<std::size_t>(j)]);
