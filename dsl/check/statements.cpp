@@ -328,7 +328,7 @@ void Elaborator::view_statement(const ast::View& view, Span at) {
   }
   if (find(target.name.text) && !find(target.name.text)->outside) {
     declare(target.name, BrokenName{});
-    return;
+    return give_up(target.name);
   }
   Left left;
   if (!left_side(target, {view.value.get()}, left)) return give_up(target.name);
