@@ -499,6 +499,14 @@ std::vector<NestEmitter::Variant> NestEmitter::variants(std::size_t d) {
   const std::int64_t extent = constant_extent(d);
   std::vector<Variant> list;
   if (extent >= 0) {
+    const std::int64_t tiles = (extent + unroll - 1) / unroll;
+    if (!v.dims[d].lane && turned < 0 && tiles > 1 && extent % unroll) {
+      // Tiles of nearly one size: a small last one would have too few accumulators to hide their latency.
+      const std::int64_t small = extent / tiles, large = extent % tiles;
+      if (large) list.push_back({static_cast<int>(small) + 1, false, large});
+      list.push_back({static_cast<int>(small), false, tiles - large});
+      return list;
+    }
     const std::int64_t whole = extent / (unroll * width);
     std::int64_t rest = extent % (unroll * width);
     if (whole) list.push_back({unroll, false, whole});
