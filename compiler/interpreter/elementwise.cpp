@@ -215,7 +215,11 @@ Value<R> divided(const Precision& p, const Value<R>& a, const Value<R>& b) {
     return a.e == 0 || std::fabs(static_cast<double>(a.v)) > a.e ? Value<R>::real(r) : anything(r);
   if (size <= b.e) return anything(r);
   const R h = held(r);
-  return once(h, (a.e + std::fabs(static_cast<double>(h)) * b.e) / (size - b.e), rules, p);
+  const double propagated = (a.e + std::fabs(static_cast<double>(h)) * b.e) / (size - b.e);
+  // Division by what is the same for many values may multiply by its reciprocal: exact for powers of two alone.
+  int exponent = 0;
+  if (a.v == 0 || std::isinf(static_cast<double>(b.v)) || std::frexp(size, &exponent) == 0.5) return once(h, propagated, rules, p);
+  return finish(h, propagated, std::fmax(rules, 1.5), p);
 }
 
 template <class R>

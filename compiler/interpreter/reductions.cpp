@@ -174,6 +174,7 @@ Value<R> Machine<R>::extreme_position(const Form& f, bool largest) {
     }
     if (nan) return;
     if (!whole && (v.e == kInf || (std::isnan(v.v) && m != Member::yes))) unknown = true;
+    if (!whole && std::isfinite(v.v) && !tame(v, precision(f.body_type))) unknown = true;  // may be held as infinity, a tie
     if (!whole && std::isnan(v.v)) {
       if (m == Member::yes) nan = true, best = position;
       return;

@@ -368,10 +368,20 @@ template <class R>
 void Machine<R>::scan_row(const Form& f, std::uint32_t id, V* row) {
   const Axis& a = f.axes[0];
   previous_[id] = eval(f.init);
+  const bool real = is_float(f.type);
+  const Precision& p = precision(f.type);
+  double reach = real ? std::fabs(static_cast<double>(previous_[id].v)) : 0;
   for (std::int64_t t = a.begin; t < a.end; ++t) {
     step(a.level, t);
-    const V v = eval(f.body);
-    row[t - a.begin] = previous_[id] = v;
+    V v = eval(f.body);
+    const V before = previous_[id];
+    previous_[id] = v;
+    // Steps may be combined in another order, as in any sum: what rounds to nothing in this order may round in that one.
+    if (real && std::isfinite(v.v) && std::isfinite(before.v) && v.e != kInf) {
+      reach += std::fabs(static_cast<double>(v.v - before.v));
+      v.e += static_cast<double>(t - a.begin) * p.eps * reach;
+    }
+    row[t - a.begin] = v;
   }
 }
 
@@ -387,6 +397,8 @@ void Machine<R>::best_row(const Form& f, V* row) {
     if (m == Member::no) continue;
     open = open || m != Member::yes;
     values.push_back(eval(f.body));
+    // Beyond the largest value an implementation may hold infinity, which ties with others.
+    if (V& v = values.back(); is_float(f.body_type) && std::isfinite(v.v) && !tame(v, precision(f.body_type))) v.e = kInf;
     places.push_back(x);
   }
   const auto n = static_cast<std::int64_t>(values.size());

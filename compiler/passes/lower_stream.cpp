@@ -361,14 +361,14 @@ void GroupLowering::emit_finish(Block& out, const Stage& stage) {
         if (x == shift.centres_next[k]) return shift.final_centres[k];
       }
       const Node n = pool_[x];
-      if (n.op == Op::accumulator) return read_state(sums[static_cast<std::size_t>(n.payload)], stage.free);
+      if (n.op == Op::accumulator) return pool_.cast(read_state(sums[static_cast<std::size_t>(n.payload)], stage.free), n.type);
       return {};
     });
-    emit_value(out, target, stage.free, value, "value of " + note_of(stage));
+    emit_value(out, target, stage.free, pool_.cast(value, type), "value of " + note_of(stage));
   }
   if (shift.finish) {
     const Expr own = read_state(target, stage.free);
-    const Expr value = pool_.rewrite(shift.finish, [&](Expr x) -> Expr { return pool_[x].op == Op::accumulator ? own : Expr{}; });
+    const Expr value = pool_.rewrite(shift.finish, [&](Expr x) -> Expr { return pool_[x].op == Op::accumulator ? pool_.cast(own, pool_[x].type) : Expr{}; });
     emit_value(out, target, stage.free, pool_.where(r.live, pool_.cast(value, type), own), "finish " + note_of(stage));
   }
 }
