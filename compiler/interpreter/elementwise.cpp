@@ -311,6 +311,8 @@ template <class R>
   const int arity = ir::info(op).arity;
   for (int k = 0; k < arity; ++k)
     if (x[static_cast<std::size_t>(k)].e == kInf) return anything(plain<R>(op, x[0].v, x[1].v, x[2].v));
+  // x times a weight that vanishes: NaN as written, -0 in the limit; both stand.
+  if ((op == Op::gelu || op == Op::silu) && std::isinf(x[0].v) && x[0].v < 0) return anything(R(-0.0));
   std::array<std::array<Value<R>, 2>, 3> choices{};
   std::array<int, 3> counts = {1, 1, 1};
   for (int k = 0; k < arity; ++k)
