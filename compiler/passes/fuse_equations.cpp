@@ -342,6 +342,23 @@ struct Fuser {
     return order;
   }
 
+  /// Definitions before uses, small results before large ones: spellings that differ in the order of independent
+  /// statements become one kernel.
+  Set in_order(const Set& set) const {
+    Set out;
+    std::set<std::size_t> left(set.begin(), set.end());
+    while (!left.empty()) {
+      std::optional<std::size_t> next;
+      for (std::size_t s : left) {
+        if (std::any_of(uses[s].begin(), uses[s].end(), [&](std::size_t u) { return left.contains(u); })) continue;
+        if (!next || stages[s].free.size() < stages[*next].free.size()) next = s;
+      }
+      out.push_back(*next);
+      left.erase(*next);
+    }
+    return out;
+  }
+
   std::vector<Group> emit() {
     std::vector<Group> out;
     for (std::size_t g : dependency_order()) {
@@ -350,7 +367,7 @@ struct Fuser {
       std::unordered_map<IndexId, Expr> rename;
       for (auto [from, to] : classes) rename[from] = pool.index(to);
       Group result;
-      for (std::size_t s : set) {
+      for (std::size_t s : in_order(set)) {
         Stage stage = stages[s];
         for (auto& i : stage.free) i = classes.at(i);
         for (auto& i : stage.axes) i = classes.at(i);
