@@ -1,5 +1,5 @@
-// Promotion and conversion. See language.md, Arithmetic: small floats compute in f32, integer with float gives the float,
-// int / int is f32, bool counts as i32 in arithmetic, weak literals take the type beside them.
+// Promotion and conversion. See language.md, Arithmetic: small floats compute in f32, integer with float gives the
+// float, int / int is f32, bool counts as i32 in arithmetic, weak literals take the type beside them.
 #include "dsl/check/arith.h"
 
 #include <algorithm>
@@ -61,7 +61,8 @@ Arith::Common Arith::common(std::span<const Typed> args) {
       std::int64_t v = 0;
       const bool known = pool.is_integer_constant(x.expr, &v);
       if (integer == DType::boolean) integer = DType::i32;
-      if (!known || !fits(integer, v)) integer = known && fits(DType::i32, v) ? promoted(integer, DType::i32) : DType::i64;
+      if (!known || !fits(integer, v))
+        integer = known && fits(DType::i32, v) ? promoted(integer, DType::i32) : DType::i64;
     }
     return {integer, Strength::strong};
   }
@@ -114,12 +115,18 @@ Typed Arith::resolved(const Typed& x) {
   switch (x.strength) {
     case Strength::literal_integer: {
       std::int64_t v = 0;
-      out.expr = pool.cast(x.expr, pool.is_integer_constant(x.expr, &v) && fits(DType::i32, v) ? DType::i32 : DType::i64);
+      out.expr =
+          pool.cast(x.expr, pool.is_integer_constant(x.expr, &v) && fits(DType::i32, v) ? DType::i32 : DType::i64);
       break;
     }
-    case Strength::size: break;
-    case Strength::literal_real: out.expr = cast(x, DType::f32); break;
-    case Strength::strong: out.expr = cast(x, compute_type(type(x))); break;
+    case Strength::size:
+      break;
+    case Strength::literal_real:
+      out.expr = cast(x, DType::f32);
+      break;
+    case Strength::strong:
+      out.expr = cast(x, compute_type(type(x)));
+      break;
   }
   return out;
 }
@@ -144,7 +151,10 @@ Typed Arith::apply(Op op, std::span<const Typed> args, Span at) {
   const ir::OperatorInfo& row = ir::info(op);
   std::vector<Expr> out;
   if (row.rule == TypeRule::Logic) {
-    for (const Typed& x : args) out.push_back(condition(x, op == Op::not_ ? "the operand of 'not'" : op == Op::and_ ? "an operand of 'and'" : "an operand of 'or'"));
+    for (const Typed& x : args)
+      out.push_back(condition(x, op == Op::not_   ? "the operand of 'not'"
+                                 : op == Op::and_ ? "an operand of 'and'"
+                                                  : "an operand of 'or'"));
     if (std::any_of(out.begin(), out.end(), [](Expr e) { return !e; })) return {{}, Strength::strong, at, {}};
     return {pool.apply(op, out), Strength::strong, at, {}};
   }
@@ -160,7 +170,8 @@ Typed Arith::apply(Op op, std::span<const Typed> args, Span at) {
   if (row.rule == TypeRule::Integer && is_float(c.type)) {
     const auto bad = std::find_if(args.begin(), args.end(), [&](const Typed& x) { return is_float(type(x)); });
     diagnostics.report<Code::needs_integers>(at, row.infix, name(type(*bad)))
-        .label("works on integers only").fix("write floor(a / b), or cast with i32(...)");
+        .label("works on integers only")
+        .fix("write floor(a / b), or cast with i32(...)");
     return {{}, Strength::strong, at, {}};
   }
   bool as_real = row.rule == TypeRule::Real || row.rule == TypeRule::Test;
@@ -177,8 +188,10 @@ Typed Arith::apply(Op op, std::span<const Typed> args, Span at) {
     }
   }
   if (as_real && !is_float(c.type)) {
-    if (c.strength == Strength::strong) c.type = DType::f32;
-    else c = {DType::f64, Strength::literal_real};
+    if (c.strength == Strength::strong)
+      c.type = DType::f32;
+    else
+      c = {DType::f64, Strength::literal_real};
   }
   for (const Typed& x : args.subspan(first)) out.push_back(cast(x, c.type));
   const bool rounding = op == Op::floor || op == Op::ceil || op == Op::round || op == Op::trunc;
@@ -187,7 +200,8 @@ Typed Arith::apply(Op op, std::span<const Typed> args, Span at) {
   double v = 0;
   if (op == Op::neg && pool.is_real_constant(out[0], &v)) return {pool.real(-v, c.type), c.strength, at, {}};
   // Arithmetic of literals is done once, before a type is chosen for the result.
-  if (double a = 0, b = 0; c.strength == Strength::literal_real && out.size() == 2 && pool.is_real_constant(out[0], &a) && pool.is_real_constant(out[1], &b)) {
+  if (double a = 0, b = 0; c.strength == Strength::literal_real && out.size() == 2 &&
+                           pool.is_real_constant(out[0], &a) && pool.is_real_constant(out[1], &b)) {
     if (op == Op::add) return literal(a + b, at);
     if (op == Op::sub) return literal(a - b, at);
     if (op == Op::mul) return literal(a * b, at);

@@ -1,5 +1,6 @@
-// Typed arithmetic: promotion, weak literals, explicit casts. In: operands with places. Out: one explicitly typed value.
-// The one idea: a value knows how firmly it holds its type, so that 1, D and 1/sqrt(D) take the float type beside them.
+// Typed arithmetic: promotion, weak literals, explicit casts. In: operands with places. Out: one explicitly typed
+// value. The one idea: a value knows how firmly it holds its type, so that 1, D and 1/sqrt(D) take the float type
+// beside them.
 #pragma once
 
 #include <initializer_list>

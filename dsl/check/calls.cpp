@@ -12,8 +12,9 @@ namespace {
 constexpr int kMaxInlining = 64;
 
 constexpr std::string_view kWholeTensorFunctions[] = {
-    "maximum", "minimum", "outer", "diagonal", "trace", "arange", "zeros", "ones", "full", "one_hot", "take",
-    "take_along_axis", "gather", "triu", "tril", "concat", "stack", "matmul", "transpose", "reshape", "topk"};
+    "maximum", "minimum", "outer",   "diagonal", "trace",           "arange",  "zeros",
+    "ones",    "full",    "one_hot", "take",     "take_along_axis", "gather",  "triu",
+    "tril",    "concat",  "stack",   "matmul",   "transpose",       "reshape", "topk"};
 
 bool is_callable(ir::Op op) { return op != ir::Op::neg && ir::info(op).infix.empty(); }
 
@@ -34,10 +35,13 @@ Typed Elaborator::call(const ast::Call& c, Span at) {
   std::optional<DType> type = dtype_from_name(callee);
   if (const Entry* entry = find(callee)) {
     if (const auto* f = std::get_if<FunctionName>(&entry->meaning)) return inlined(*f, c, at);
-    if (const auto* t = std::get_if<TypeName>(&entry->meaning)) type = t->type;
-    else if (std::holds_alternative<BrokenName>(entry->meaning)) return none;
+    if (const auto* t = std::get_if<TypeName>(&entry->meaning))
+      type = t->type;
+    else if (std::holds_alternative<BrokenName>(entry->meaning))
+      return none;
     else {
-      const bool tensor = std::holds_alternative<TensorName>(entry->meaning) || std::holds_alternative<ViewName>(entry->meaning);
+      const bool tensor =
+          std::holds_alternative<TensorName>(entry->meaning) || std::holds_alternative<ViewName>(entry->meaning);
       auto& d = diagnostics.report<Code::not_a_function>(c.callee.span, callee);
       if (tensor) d.fix(fmt::format("read it with brackets: {}[...]", callee));
       return none;
@@ -62,7 +66,8 @@ Typed Elaborator::call(const ast::Call& c, Span at) {
     const Typed x = expression(*c.arguments[0].value);
     index_mode_ = mode;
     if (!x) return none;
-    return {arith.cast(x.strength == Strength::literal_real && !is_float(*type) ? arith.resolved(x) : x, *type), Strength::strong, at, x.support};
+    return {arith.cast(x.strength == Strength::literal_real && !is_float(*type) ? arith.resolved(x) : x, *type),
+            Strength::strong, at, x.support};
   }
   if (callee == "pad" || callee == "clamp" || callee == "wrap") {
     const Policy policy = callee == "pad" ? Policy::pad : callee == "clamp" ? Policy::clamp : Policy::wrap;
@@ -82,7 +87,8 @@ Typed Elaborator::call(const ast::Call& c, Span at) {
     diagnostics.report<Code::axis_missing>(c.callee.span, callee).fix(fmt::format("name the axis: {}[i](...)", callee));
     return none;
   }
-  if (std::find(std::begin(kWholeTensorFunctions), std::end(kWholeTensorFunctions), callee) != std::end(kWholeTensorFunctions)) {
+  if (std::find(std::begin(kWholeTensorFunctions), std::end(kWholeTensorFunctions), callee) !=
+      std::end(kWholeTensorFunctions)) {
     diagnostics.report<Code::whole_tensor_here>(c.callee.span, fmt::format("'{}'", callee))
         .label("works on whole tensors")
         .fix("define a name with it in a statement of its own, then read that name with indices");
@@ -93,8 +99,10 @@ Typed Elaborator::call(const ast::Call& c, Span at) {
     if (std::holds_alternative<FunctionName>(names.at(n).meaning)) known.push_back(n);
   const std::string_view near = nearest(callee, known);
   auto& d = diagnostics.report<Code::unknown_function>(c.callee.span, callee);
-  if (!near.empty()) d.fix(fmt::format("did you mean '{}'?", near));
-  else d.label("nothing here has this name");
+  if (!near.empty())
+    d.fix(fmt::format("did you mean '{}'?", near));
+  else
+    d.label("nothing here has this name");
   return none;
 }
 
@@ -103,7 +111,8 @@ Typed Elaborator::elementwise(ir::Op op, const ast::Call& c, Span at) {
   const auto arity = static_cast<std::size_t>(ir::info(op).arity);
   const bool folds = op == ir::Op::min || op == ir::Op::max;
   if (folds ? c.arguments.size() < 2 : c.arguments.size() != arity) {
-    auto& d = diagnostics.report<Code::wrong_arity>(at, c.callee.text, arity, arity == 1 ? "" : "s", c.arguments.size());
+    auto& d =
+        diagnostics.report<Code::wrong_arity>(at, c.callee.text, arity, arity == 1 ? "" : "s", c.arguments.size());
     if (folds) d.fix(fmt::format("{0}(a, b) is elementwise; to reduce write {0}[i](...)", c.callee.text));
     return none;
   }
@@ -135,7 +144,9 @@ Typed Elaborator::inlined(const FunctionName& f, const ast::Call& c, Span at) {
   if (!let.value) return none;
   for (const Frame& frame : frames_)
     if (frame.function == &let) {
-      diagnostics.report<Code::recursive_function>(at, let.name.text).label("calls itself").fix("write a recurrence with scan[t](...)");
+      diagnostics.report<Code::recursive_function>(at, let.name.text)
+          .label("calls itself")
+          .fix("write a recurrence with scan[t](...)");
       return none;
     }
   if (frames_.size() >= kMaxInlining) {
@@ -143,7 +154,9 @@ Typed Elaborator::inlined(const FunctionName& f, const ast::Call& c, Span at) {
     return none;
   }
   if (c.arguments.size() != let.parameters.size()) {
-    diagnostics.report<Code::wrong_arity>(at, let.name.text, let.parameters.size(), let.parameters.size() == 1 ? "" : "s", c.arguments.size())
+    diagnostics
+        .report<Code::wrong_arity>(at, let.name.text, let.parameters.size(), let.parameters.size() == 1 ? "" : "s",
+                                   c.arguments.size())
         .note("the function", let.name.span);
     return none;
   }
@@ -153,14 +166,16 @@ Typed Elaborator::inlined(const FunctionName& f, const ast::Call& c, Span at) {
   for (std::size_t i = 0; i < c.arguments.size(); ++i) {
     const ast::Argument& a = c.arguments[i];
     if (a.keyword) {
-      diagnostics.report<Code::unexpected_keyword>(a.keyword->span, let.name.text, a.keyword->text).fix("write the arguments in order");
+      diagnostics.report<Code::unexpected_keyword>(a.keyword->span, let.name.text, a.keyword->text)
+          .fix("write the arguments in order");
       return none;
     }
     Entry entry{BrokenName{}, a.value->span, false};
     // A tensor's name alone passes the tensor.
     const auto* use = std::get_if<ast::NameUse>(&a.value->node);
     const Entry* named = use && !find_index(use->name) ? find(use->name) : nullptr;
-    if (named && (std::holds_alternative<TensorName>(named->meaning) || std::holds_alternative<ViewName>(named->meaning)) &&
+    if (named &&
+        (std::holds_alternative<TensorName>(named->meaning) || std::holds_alternative<ViewName>(named->meaning)) &&
         !shape(named->meaning).empty()) {
       entry.meaning = named->meaning;
     } else {
@@ -183,7 +198,8 @@ Typed Elaborator::policy_call(Policy policy, const ast::Call& c, Span at) {
   const ast::Expr& inner = *c.arguments[0].value;
   const auto* s = std::get_if<ast::Subscript>(&inner.node);
   if (!s) {
-    diagnostics.report<Code::policy_needs_read>(inner.span, c.callee.text).fix(fmt::format("write {}(x[e]{})", c.callee.text, policy == Policy::pad ? ", value" : ""));
+    diagnostics.report<Code::policy_needs_read>(inner.span, c.callee.text)
+        .fix(fmt::format("write {}(x[e]{})", c.callee.text, policy == Policy::pad ? ", value" : ""));
     return {{}, Strength::strong, at, {}};
   }
   Typed fill;

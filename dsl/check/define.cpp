@@ -30,16 +30,22 @@ bool Elaborator::assignable(const ast::Name& target) {
   const auto* t = std::get_if<TensorName>(&it->second.meaning);
   if (t && (!t->defined || new_values.contains(t->tensor))) return true;
   if (t && program.tensors[t->tensor].role == ir::Role::input) {
-    diagnostics.report<Code::assign_to_input>(target.span, target.text).note("declared here", it->second.span).fix(fmt::format("declare it 'inout {}', or assign to an output", target.text));
+    diagnostics.report<Code::assign_to_input>(target.span, target.text)
+        .note("declared here", it->second.span)
+        .fix(fmt::format("declare it 'inout {}', or assign to an output", target.text));
   } else if (t && program.tensors[t->tensor].entry) {
-    diagnostics.report<Code::inout_assigned_twice>(target.span, target.text).fix("give the first result a name of its own");
+    diagnostics.report<Code::inout_assigned_twice>(target.span, target.text)
+        .fix("give the first result a name of its own");
   } else if (!std::holds_alternative<BrokenName>(it->second.meaning)) {
-    diagnostics.report<Code::redefined>(target.span, target.text).note("the first definition", it->second.span).fix("use another name");
+    diagnostics.report<Code::redefined>(target.span, target.text)
+        .note("the first definition", it->second.span)
+        .fix("use another name");
   }
   return false;
 }
 
-std::optional<ir::TensorId> Elaborator::target_tensor(const ast::Name& target, DType type, const std::vector<ir::Expr>& shape, Span at) {
+std::optional<ir::TensorId> Elaborator::target_tensor(const ast::Name& target, DType type,
+                                                      const std::vector<ir::Expr>& shape, Span at) {
   if (!assignable(target)) return std::nullopt;
   auto it = names.find(target.text);
   if (it == names.end() || it->second.outside) {
@@ -63,7 +69,8 @@ std::optional<ir::TensorId> Elaborator::target_tensor(const ast::Name& target, D
   bool same = declared.size() == shape.size();
   for (std::size_t i = 0; same && i < shape.size(); ++i) same = sizes.equal(declared[i], shape[i]);
   if (!same) {
-    diagnostics.report<Code::shape_mismatch>(at, target.text, listed(declared), listed(shape)).note("declared here", it->second.span);
+    diagnostics.report<Code::shape_mismatch>(at, target.text, listed(declared), listed(shape))
+        .note("declared here", it->second.span);
     return std::nullopt;
   }
   if (!t->defined) {
@@ -83,12 +90,15 @@ ir::Expr Elaborator::stored_as(const Typed& body, DType type, const std::string&
   if (is_float(from) && !is_float(type)) {
     auto& d = diagnostics.report<Code::stored_type>(body.span.empty() ? at : body.span, target, name(type),
                                                     name(body.strength == Strength::literal_real ? DType::f32 : from));
-    if (type == DType::boolean) d.fix("compare it, as in 'x != 0'");
-    else d.fix(fmt::format("cast it: {}(...) goes toward zero, {}(round(...)) to the nearest", name(type), name(type)));
+    if (type == DType::boolean)
+      d.fix("compare it, as in 'x != 0'");
+    else
+      d.fix(fmt::format("cast it: {}(...) goes toward zero, {}(round(...)) to the nearest", name(type), name(type)));
     return {};
   }
   if (type == DType::boolean && from != DType::boolean) {
-    diagnostics.report<Code::stored_type>(body.span.empty() ? at : body.span, target, name(type), name(from)).fix("compare it, as in 'x != 0'");
+    diagnostics.report<Code::stored_type>(body.span.empty() ? at : body.span, target, name(type), name(from))
+        .fix("compare it, as in 'x != 0'");
     return {};
   }
   if (!is_small_float(type)) return arith.cast(body, type);
@@ -99,11 +109,12 @@ ir::Expr Elaborator::stored_as(const Typed& body, DType type, const std::string&
 
 bool gives_positions(const ir::Node& n) {
   if (n.op == ir::Op::map) return n.payload == static_cast<int>(ir::AxisMap::argsort);
-  return n.op == ir::Op::reduce && (n.payload == static_cast<int>(ir::Reducer::argmax) || n.payload == static_cast<int>(ir::Reducer::argmin));
+  return n.op == ir::Op::reduce &&
+         (n.payload == static_cast<int>(ir::Reducer::argmax) || n.payload == static_cast<int>(ir::Reducer::argmin));
 }
 
-bool Elaborator::define(const ast::Name& target, const std::vector<ir::IndexId>& indices, std::vector<ir::Expr> subscripts,
-                        std::vector<ir::Expr> shape, const Typed& body, Span at) {
+bool Elaborator::define(const ast::Name& target, const std::vector<ir::IndexId>& indices,
+                        std::vector<ir::Expr> subscripts, std::vector<ir::Expr> shape, const Typed& body, Span at) {
   if (!body) {
     give_up(target);
     return false;
@@ -126,7 +137,8 @@ bool Elaborator::define(const ast::Name& target, const std::vector<ir::IndexId>&
   // Positions along an axis are indices of it (-1 where there is none): reads through them are tested.
   ir::Expr positions = equation.body;
   while (pool[positions].op == ir::Op::cast) positions = pool[positions].args[0];
-  if (const ir::Node n = pool[positions]; gives_positions(n) && is_integer(program.tensors[*id].type) && size_of(program.tensors[*id].type) >= 4)
+  if (const ir::Node n = pool[positions];
+      gives_positions(n) && is_integer(program.tensors[*id].type) && size_of(program.tensors[*id].type) >= 4)
     proofs.assume_values(*id, program.indices[n.axes[0]].begin, program.indices[n.axes[0]].end);
   program.equations.push_back(std::move(equation));
   return true;
@@ -137,11 +149,15 @@ Typed Elaborator::topk(ir::IndexId bound, ir::IndexId listed, const Typed& given
   Typed body = arith.resolved(given);
   if (arith.type(body) == DType::boolean) body.expr = pool.cast(body.expr, DType::i32);
   const ir::Expr where = domain ? domain : pool.boolean(true);
-  return {pool.intern({ir::Op::topk_value, arith.type(body), 0, 0, {body.expr, where}, {bound, listed}}), Strength::strong, at, {}};
+  return {pool.intern({ir::Op::topk_value, arith.type(body), 0, 0, {body.expr, where}, {bound, listed}}),
+          Strength::strong,
+          at,
+          {}};
 }
 
-bool Elaborator::define_topk(const ast::Name& values, const ast::Name* positions, const std::vector<ir::IndexId>& indices,
-                             std::vector<ir::Expr> subscripts, std::vector<ir::Expr> shape, const Typed& value, Span at) {
+bool Elaborator::define_topk(const ast::Name& values, const ast::Name* positions,
+                             const std::vector<ir::IndexId>& indices, std::vector<ir::Expr> subscripts,
+                             std::vector<ir::Expr> shape, const Typed& value, Span at) {
   const ast::Name unnamed{fresh_name(values.text + "_at"), {}};
   const ast::Name& second = positions ? *positions : unnamed;
   if (!value) {
@@ -154,7 +170,8 @@ bool Elaborator::define_topk(const ast::Name& values, const ast::Name* positions
   if (!v || !p) return false;
   const DType position_type = program.tensors[*p].type;
   if (!is_integer(position_type)) {
-    diagnostics.report<Code::stored_type>(second.span, second.text, name(position_type), name(DType::i32)).fix("declare positions as i32");
+    diagnostics.report<Code::stored_type>(second.span, second.text, name(position_type), name(DType::i32))
+        .fix("declare positions as i32");
     return false;
   }
   ir::Equation equation;
@@ -165,7 +182,8 @@ bool Elaborator::define_topk(const ast::Name& values, const ast::Name* positions
   equation.span = {at.begin, at.end};
   const DType type = program.tensors[*v].type;
   if (is_float(arith.type(value)) != is_float(type) || type == DType::boolean) {
-    diagnostics.report<Code::stored_type>(values.span, values.text, name(type), name(arith.type(value))).fix(fmt::format("declare it as {}", name(arith.type(value))));
+    diagnostics.report<Code::stored_type>(values.span, values.text, name(type), name(arith.type(value)))
+        .fix(fmt::format("declare it as {}", name(arith.type(value))));
     return false;
   }
   if (size_of(position_type) >= 4) {

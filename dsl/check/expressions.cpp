@@ -97,7 +97,10 @@ Typed Elaborator::name_use(const std::string& name, Span at) {
       const auto rank = shape(m).size();
       diagnostics.report<Code::tensor_without_subscripts>(at, name)
           .label(fmt::format("needs {} subscript{}", rank, rank == 1 ? "" : "s"))
-          .fix(fmt::format("write {}[{}]", name, rank == 1 ? "i" : rank == 2 ? "i,j" : "i,j,..."));
+          .fix(fmt::format("write {}[{}]", name,
+                           rank == 1   ? "i"
+                           : rank == 2 ? "i,j"
+                                       : "i,j,..."));
       return none;
     }
     if (std::holds_alternative<FunctionName>(m)) {
@@ -123,8 +126,10 @@ Typed Elaborator::name_use(const std::string& name, Span at) {
     for (const auto& b : binders_) candidates.push_back(b.name);
     const std::string_view near = name.size() > 1 ? nearest(name, candidates) : std::string_view();
     auto& d = diagnostics.report<Code::free_index>(at, name).label("nothing binds it");
-    if (!near.empty()) d.fix(fmt::format("did you mean '{}'?", near));
-    else d.fix(fmt::format("reduce over it, as in sum[{0}](...), or put it on the left of '{1}'", name, left_text_));
+    if (!near.empty())
+      d.fix(fmt::format("did you mean '{}'?", near));
+    else
+      d.fix(fmt::format("reduce over it, as in sum[{0}](...), or put it on the left of '{1}'", name, left_text_));
     return none;
   }
   report_unknown(name, at);
@@ -133,7 +138,9 @@ Typed Elaborator::name_use(const std::string& name, Span at) {
 
 Typed Elaborator::binary(const ast::Binary& b, Span at) {
   if (index_mode_ && b.op == ir::Op::div) {
-    diagnostics.report<Code::division_in_index>(b.op_span).label("real division").fix("write 'div' for the whole part, 'mod' for the rest");
+    diagnostics.report<Code::division_in_index>(b.op_span)
+        .label("real division")
+        .fix("write 'div' for the whole part, 'mod' for the rest");
     return {{}, Strength::strong, at, {}};
   }
   if (b.op == ir::Op::mul || b.op == ir::Op::div) {
@@ -168,7 +175,8 @@ Typed Elaborator::binary(const ast::Binary& b, Span at) {
   }
   Typed out = arith.apply(b.op, {left, right}, at);
   // A sum of terms under one mask is zero outside it too.
-  if ((b.op == ir::Op::add || b.op == ir::Op::sub) && left.support && left.support == right.support) out.support = left.support;
+  if ((b.op == ir::Op::add || b.op == ir::Op::sub) && left.support && left.support == right.support)
+    out.support = left.support;
   return out;
 }
 
@@ -199,7 +207,8 @@ Typed Elaborator::product(const Typed& a, const Typed& b, Span at) {
 // The mask of an expression whose value is a structural zero outside it, found before its neighbours are checked.
 ir::Expr Elaborator::support_of(const ast::Expr& e) {
   if (!spend(e.span)) return {};
-  if (const auto* u = std::get_if<ast::Unary>(&e.node)) return u->op == ir::Op::neg ? support_of(*u->operand) : ir::Expr{};
+  if (const auto* u = std::get_if<ast::Unary>(&e.node))
+    return u->op == ir::Op::neg ? support_of(*u->operand) : ir::Expr{};
   if (const auto* b = std::get_if<ast::Binary>(&e.node)) {
     const bool sum = b->op == ir::Op::add || b->op == ir::Op::sub;
     if (!sum && b->op != ir::Op::mul && b->op != ir::Op::div) return {};
@@ -240,9 +249,12 @@ ir::Expr Elaborator::index_expression(const ast::Expr& e) {
   if (!x) return {};
   const DType type = arith.type(x);
   if (!is_integer(type) || x.strength == Strength::literal_real) {
-    auto& d = diagnostics.report<Code::index_not_integer>(e.span, name(x.strength == Strength::literal_real ? DType::f32 : type));
-    if (type == DType::boolean) d.fix("write where(c, 1, 0)");
-    else d.fix("cast it: i64(...)");
+    auto& d = diagnostics.report<Code::index_not_integer>(
+        e.span, name(x.strength == Strength::literal_real ? DType::f32 : type));
+    if (type == DType::boolean)
+      d.fix("write where(c, 1, 0)");
+    else
+      d.fix("cast it: i64(...)");
     return {};
   }
   return pool.cast(x.expr, DType::i64);
@@ -254,15 +266,17 @@ ir::Expr Elaborator::size_expression(const ast::Expr& e) {
   const Typed value = expression(e);
   if (!value) return {};
   if (!is_integer(arith.type(value)) || value.strength == Strength::literal_real) {
-    diagnostics.report<Code::not_a_size>(e.span, source.slice(e.span)).label(fmt::format("is {}", name(arith.type(value)))).fix("use integers, sizes and + - * div mod");
+    diagnostics.report<Code::not_a_size>(e.span, source.slice(e.span))
+        .label(fmt::format("is {}", name(arith.type(value))))
+        .fix("use integers, sizes and + - * div mod");
     return {};
   }
   const ir::Expr size = pool.cast(value.expr, DType::i64);
   bool plain = pool.free_indices(size).empty();
   const auto allowed = [&](ir::Op op) {
     using ir::Op;
-    return op == Op::constant || op == Op::symbol || op == Op::add || op == Op::sub || op == Op::mul || op == Op::floordiv ||
-           op == Op::mod || op == Op::neg || op == Op::min || op == Op::max;
+    return op == Op::constant || op == Op::symbol || op == Op::add || op == Op::sub || op == Op::mul ||
+           op == Op::floordiv || op == Op::mod || op == Op::neg || op == Op::min || op == Op::max;
   };
   std::set<ir::Expr> seen;
   std::vector<ir::Expr> open{size};
@@ -274,7 +288,9 @@ ir::Expr Elaborator::size_expression(const ast::Expr& e) {
     open.insert(open.end(), pool[x].args.begin(), pool[x].args.end());
   }
   if (plain) return size;
-  diagnostics.report<Code::not_a_size>(e.span, source.slice(e.span)).label("depends on more than sizes").fix("use integers, sizes and + - * div mod");
+  diagnostics.report<Code::not_a_size>(e.span, source.slice(e.span))
+      .label("depends on more than sizes")
+      .fix("use integers, sizes and + - * div mod");
   return {};
 }
 

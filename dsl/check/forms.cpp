@@ -1,5 +1,6 @@
-// Forms that bind axes: reducers, axis maps, scan. In: syntax, or bodies made by a translation. Out: reduce, map and scan
-// nodes with accumulator types. The one idea: a reducer's axis is a new index; a map's axis is one that is in scope already.
+// Forms that bind axes: reducers, axis maps, scan. In: syntax, or bodies made by a translation. Out: reduce, map and
+// scan nodes with accumulator types. The one idea: a reducer's axis is a new index; a map's axis is one that is in
+// scope already.
 #include <algorithm>
 
 #include "dsl/check/elaborate.h"
@@ -26,19 +27,25 @@ Typed Elaborator::axis_form(const ast::AxisForm& f, Span at) {
   index_mode_ = false;
   Typed out = none;
   if (f.kind == ast::FormKind::topk) {
-    diagnostics.report<Code::topk_inside>(at).label("gives values and positions").fix("write it alone: v[i,j], p[i,j] = topk[x -> j in 0:K](...)");
+    diagnostics.report<Code::topk_inside>(at)
+        .label("gives values and positions")
+        .fix("write it alone: v[i,j], p[i,j] = topk[x -> j in 0:K](...)");
   } else if (f.arguments.empty() || !f.arguments[0].value || f.arguments[0].keyword) {
     diagnostics.report<Code::wrong_arity>(at, f.head.text, 1, "", f.arguments.size());
   } else {
     for (std::size_t i = 1; i < f.arguments.size(); ++i) {
       const auto& a = f.arguments[i];
       if (f.kind == ast::FormKind::scan && a.keyword && a.keyword->text == "init") continue;
-      if (a.keyword) diagnostics.report<Code::unexpected_keyword>(a.keyword->span, f.head.text, a.keyword->text);
-      else diagnostics.report<Code::wrong_arity>(at, f.head.text, 1, "", f.arguments.size());
+      if (a.keyword)
+        diagnostics.report<Code::unexpected_keyword>(a.keyword->span, f.head.text, a.keyword->text);
+      else
+        diagnostics.report<Code::wrong_arity>(at, f.head.text, 1, "", f.arguments.size());
       index_mode_ = mode;
       return none;
     }
-    out = f.kind == ast::FormKind::reduce ? reduce_form(f, at) : f.kind == ast::FormKind::map ? map_form(f, at) : scan_form(f, at);
+    out = f.kind == ast::FormKind::reduce ? reduce_form(f, at)
+          : f.kind == ast::FormKind::map  ? map_form(f, at)
+                                          : scan_form(f, at);
   }
   index_mode_ = mode;
   if (index_mode_ && out && is_integer(arith.type(out))) out.expr = pool.cast(out.expr, DType::i64);
@@ -48,11 +55,15 @@ Typed Elaborator::axis_form(const ast::AxisForm& f, Span at) {
 bool Elaborator::bind_axis(const ast::Axis& axis, const std::vector<const ast::Expr*>& bodies, Binder::Kind kind) {
   const std::string& name = axis.name.text;
   if (const Binder* outer = find_index(name); outer && outer->kind != Binder::free) {
-    diagnostics.report<Code::index_bound_again>(axis.name.span, name).note("bound here", outer->span).fix("use another name for the inner one");
+    diagnostics.report<Code::index_bound_again>(axis.name.span, name)
+        .note("bound here", outer->span)
+        .fix("use another name for the inner one");
     return false;
   }
   if (const Entry* entry = find(name); entry && !std::holds_alternative<FunctionName>(entry->meaning)) {
-    diagnostics.report<Code::index_hides>(axis.name.span, name).note("the other meaning", entry->span).fix("use another name for the index");
+    diagnostics.report<Code::index_hides>(axis.name.span, name)
+        .note("the other meaning", entry->span)
+        .fix("use another name for the index");
     return false;
   }
   ir::Expr begin, end;
@@ -108,7 +119,9 @@ Typed Elaborator::map_form(const ast::AxisForm& f, Span at) {
     if (!range(*axis.range, begin, end)) return none;
     const ir::Index index = program.indices[id];
     if (!sizes.equal(begin, index.begin) || !sizes.equal(end, index.end)) {
-      diagnostics.report<Code::map_range>(axis.span, axis.name.text, sizes.text(begin), sizes.text(end), sizes.text(index.begin), sizes.text(index.end))
+      diagnostics
+          .report<Code::map_range>(axis.span, axis.name.text, sizes.text(begin), sizes.text(end),
+                                   sizes.text(index.begin), sizes.text(index.end))
           .fix(fmt::format("restrict it with a domain: {}[{} where ...]", f.head.text, axis.name.text));
       return none;
     }
@@ -151,7 +164,8 @@ Typed Elaborator::scan_form(const ast::AxisForm& f, Span at) {
   const Typed init = expression(*f.arguments[1].value);
   if (!init) return none;
   if (pool.depends_on(init.expr, id)) {
-    diagnostics.report<Code::scan_init_varies>(init.span, axis.name.text).fix("start from a value that is the same at every step");
+    diagnostics.report<Code::scan_init_varies>(init.span, axis.name.text)
+        .fix("start from a value that is the same at every step");
     return none;
   }
   Scope scope(*this);
@@ -174,7 +188,8 @@ Typed Elaborator::scan_form(const ast::AxisForm& f, Span at) {
   return {pool.scan(id, arith.cast(body, state), arith.cast(init, state), state), Strength::strong, at, {}};
 }
 
-Typed Elaborator::reduce(ir::Reducer reducer, std::vector<ir::IndexId> axes, const Typed& given, ir::Expr domain, Span at) {
+Typed Elaborator::reduce(ir::Reducer reducer, std::vector<ir::IndexId> axes, const Typed& given, ir::Expr domain,
+                         Span at) {
   using R = ir::Reducer;
   const Typed none{{}, Strength::strong, at, {}};
   if (!given) return none;
@@ -185,15 +200,22 @@ Typed Elaborator::reduce(ir::Reducer reducer, std::vector<ir::IndexId> axes, con
   Typed body = arith.resolved(given);
   DType type = arith.type(body);
   switch (reducer) {
-    case R::any: case R::all: case R::count: {
+    case R::any:
+    case R::all:
+    case R::count: {
       const ir::Expr c = arith.condition(given, fmt::format("the body of '{}'", head));
       return c ? make(c, reducer == R::count ? DType::i64 : DType::boolean) : none;
     }
-    case R::mean: case R::var: case R::std: case R::norm: case R::logsumexp: {
+    case R::mean:
+    case R::var:
+    case R::std:
+    case R::norm:
+    case R::logsumexp: {
       body = arith.real(given);
       return make(body.expr, arith.type(body));
     }
-    case R::sum: case R::prod: {
+    case R::sum:
+    case R::prod: {
       const DType accumulator = accumulator_of(type);
       ir::Expr e = body.expr;
       // Products of narrow integers are summed without wrapping first.
@@ -205,7 +227,8 @@ Typed Elaborator::reduce(ir::Reducer reducer, std::vector<ir::IndexId> axes, con
       if (reducer == R::sum) e = round_factors(e, axes);
       return make(e, accumulator);
     }
-    case R::max: case R::min: {
+    case R::max:
+    case R::min: {
       if (type == DType::boolean) body.expr = pool.cast(body.expr, type = DType::i32);
       if (!is_float(type))
         for (ir::IndexId axis : axes)
@@ -215,7 +238,8 @@ Typed Elaborator::reduce(ir::Reducer reducer, std::vector<ir::IndexId> axes, con
           }
       return make(body.expr, type);
     }
-    case R::argmax: case R::argmin: {
+    case R::argmax:
+    case R::argmin: {
       if (axes.size() != 1) {
         diagnostics.report<Code::one_axis>(at, head, axes.size()).fix("its result is a position along one axis");
         return none;
@@ -234,30 +258,40 @@ Typed Elaborator::axis_map(ir::AxisMap map, ir::IndexId axis, const Typed& given
   if (arith.type(body) == DType::boolean) body.expr = pool.cast(body.expr, DType::i32);
   DType type = arith.type(body);
   switch (map) {
-    case M::softmax: case M::log_softmax:
+    case M::softmax:
+    case M::log_softmax:
       body = arith.real(given);
       type = arith.type(body);
       break;
-    case M::cumsum: case M::cumprod:
+    case M::cumsum:
+    case M::cumprod:
       type = accumulator_of(type);
       body.expr = pool.cast(body.expr, type);
       break;
-    case M::argsort: type = DType::i32; break;
-    case M::cummax: case M::cummin: case M::sort: break;
+    case M::argsort:
+      type = DType::i32;
+      break;
+    case M::cummax:
+    case M::cummin:
+    case M::sort:
+      break;
   }
   Typed out{pool.map(map, axis, body.expr, domain, type), Strength::strong, at, {}};
   if (map == M::softmax && domain && !pool.is_true(domain)) out.support = domain;
   return out;
 }
 
-// language.md, Arithmetic: a computed factor of a contraction may be rounded to the type in which the stored ones multiply.
+// language.md, Arithmetic: a computed factor of a contraction may be rounded to the type in which the stored ones
+// multiply.
 ir::Expr Elaborator::round_factors(ir::Expr body, const std::vector<ir::IndexId>& axes) {
   using ir::Op;
   const ir::Node top = pool[body];
   if (precise || top.type != DType::f32) return body;
-  if (top.op == Op::where) return pool.where(top.args[0], round_factors(top.args[1], axes), round_factors(top.args[2], axes));
+  if (top.op == Op::where)
+    return pool.where(top.args[0], round_factors(top.args[1], axes), round_factors(top.args[2], axes));
   if (top.op == Op::neg) return pool.apply(Op::neg, {round_factors(top.args[0], axes)});
-  if (top.op == Op::div && !pool.depends_on_any(top.args[1], axes)) return pool.div(round_factors(top.args[0], axes), top.args[1]);
+  if (top.op == Op::div && !pool.depends_on_any(top.args[1], axes))
+    return pool.div(round_factors(top.args[0], axes), top.args[1]);
   if (top.op != Op::mul) return body;
 
   std::vector<ir::Expr> factors;
@@ -266,8 +300,10 @@ ir::Expr Elaborator::round_factors(ir::Expr body, const std::vector<ir::IndexId>
     if (steps > 256) return body;
     const ir::Expr e = open.back();
     open.pop_back();
-    if (pool[e].op == Op::mul) open.insert(open.end(), pool[e].args.begin(), pool[e].args.end());
-    else if (std::find(factors.begin(), factors.end(), e) == factors.end()) factors.push_back(e);
+    if (pool[e].op == Op::mul)
+      open.insert(open.end(), pool[e].args.begin(), pool[e].args.end());
+    else if (std::find(factors.begin(), factors.end(), e) == factors.end())
+      factors.push_back(e);
   }
   auto without_cast = [&](ir::Expr e) { return pool[e].op == Op::cast ? pool[e].args[0] : e; };
   auto stored = [&](ir::Expr e) {
@@ -285,7 +321,8 @@ ir::Expr Elaborator::round_factors(ir::Expr body, const std::vector<ir::IndexId>
   for (ir::Expr e : factors) {
     const DType from = pool.type(without_cast(e));
     const bool exact = from == DType::boolean || is_small_float(from) || pool.is_constant(e);
-    if (!stored(e) && !exact && pool.depends_on_any(e, axes)) rounded[e] = pool.cast(pool.cast(e, *type, ir::kAllowed), DType::f32);
+    if (!stored(e) && !exact && pool.depends_on_any(e, axes))
+      rounded[e] = pool.cast(pool.cast(e, *type, ir::kAllowed), DType::f32);
   }
   auto rebuild = [&](auto& self, ir::Expr e) -> ir::Expr {
     const ir::Node n = pool[e];

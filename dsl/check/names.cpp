@@ -26,7 +26,9 @@ const Binder* Elaborator::find_index(const std::string& name) const {
 
 bool Elaborator::declare(const ast::Name& name, Meaning meaning) {
   if (dtype_from_name(name.text)) {
-    diagnostics.report<Code::reserved_name>(name.span, name.text, "anything else").label("an element type").fix("use another name");
+    diagnostics.report<Code::reserved_name>(name.span, name.text, "anything else")
+        .label("an element type")
+        .fix("use another name");
     return false;
   }
   auto it = names.find(name.text);
@@ -52,9 +54,12 @@ void Elaborator::report_unknown(const std::string& name, Span at) {
   for (const auto& b : binders_) candidates.push_back(b.name);
   const std::string_view near = nearest(name, candidates);
   auto& d = diagnostics.report<Code::unknown_name>(at, name);
-  if (!near.empty()) d.fix(fmt::format("did you mean '{}'?", near));
-  else d.label("nothing here has this name");
-  if (near.empty() && size_mode_) d.fix(fmt::format("a size stands in the shape of an input, or is compile-time: <{}>", name));
+  if (!near.empty())
+    d.fix(fmt::format("did you mean '{}'?", near));
+  else
+    d.label("nothing here has this name");
+  if (near.empty() && size_mode_)
+    d.fix(fmt::format("a size stands in the shape of an input, or is compile-time: <{}>", name));
 }
 
 std::string Elaborator::fresh_name(std::string_view stem) const {

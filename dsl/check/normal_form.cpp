@@ -49,8 +49,10 @@ void NormalForm::add_term(const Monomial& m, std::int64_t c) {
   if (overflow_ || c == 0) return;
   auto [it, fresh] = terms_.try_emplace(m, c);
   if (!fresh) {
-    if (__builtin_add_overflow(it->second, c, &it->second)) overflow_ = true;
-    else if (it->second == 0) terms_.erase(it);
+    if (__builtin_add_overflow(it->second, c, &it->second))
+      overflow_ = true;
+    else if (it->second == 0)
+      terms_.erase(it);
   }
   if (terms_.size() > kMaxTerms || m.size() > kMaxDegree) overflow_ = true;
 }
@@ -79,8 +81,10 @@ NormalForm NormalForm::with(ir::Expr atom, const NormalForm& value) const {
     Monomial rest;
     NormalForm term = constant(c);
     for (ir::Expr a : m)
-      if (a == atom) term = term * value;
-      else rest.push_back(a);
+      if (a == atom)
+        term = term * value;
+      else
+        rest.push_back(a);
     out = out + term.times(rest);
   }
   return out;

@@ -1,6 +1,7 @@
 // Polynomials with i64 coefficients over atoms: the normal form of size and index expressions.
-// The one idea: an atom is an interned ir::Expr (a symbol, an index, a floor division, a read of data, ...), so two sizes
-// are equal when their maps of terms are. Arithmetic that overflows marks the result, and a marked form proves nothing.
+// The one idea: an atom is an interned ir::Expr (a symbol, an index, a floor division, a read of data, ...), so two
+// sizes are equal when their maps of terms are. Arithmetic that overflows marks the result, and a marked form proves
+// nothing.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +34,8 @@ class NormalForm {
   NormalForm times(const Monomial& m) const;
   /// Every occurrence of `atom` replaced.
   NormalForm with(ir::Expr atom, const NormalForm& value) const;
-  /// Split as a = quotient * divisor + rest, term by term; the divisor is one term. The rest holds what does not divide.
+  /// Split as a = quotient * divisor + rest, term by term; the divisor is one term. The rest holds what does not
+  /// divide.
   struct Division;
   Division divided(const NormalForm& divisor) const;
 

@@ -16,12 +16,15 @@ constexpr std::size_t kMaxGoalTerms = 40;
 constexpr std::size_t kMaxForms = 120;
 constexpr int kMaxConditionSteps = 64;
 
-bool is_comparison(Op op) { return op == Op::eq || op == Op::ne || op == Op::lt || op == Op::le || op == Op::gt || op == Op::ge; }
+bool is_comparison(Op op) {
+  return op == Op::eq || op == Op::ne || op == Op::lt || op == Op::le || op == Op::gt || op == Op::ge;
+}
 
 /// Whether a term of f divides the monomial.
 bool mentions(const NormalForm& f, const NormalForm::Monomial& target) {
   return std::any_of(f.terms().begin(), f.terms().end(), [&](const auto& term) {
-    return std::includes(target.begin(), target.end(), term.first.begin(), term.first.end()) && (target.empty() || !term.first.empty());
+    return std::includes(target.begin(), target.end(), term.first.begin(), term.first.end()) &&
+           (target.empty() || !term.first.empty());
   });
 }
 
@@ -38,12 +41,18 @@ bool covers(const NormalForm& f, const NormalForm& e) {
 
 Op negated(Op op) {
   switch (op) {
-    case Op::lt: return Op::ge;
-    case Op::le: return Op::gt;
-    case Op::gt: return Op::le;
-    case Op::ge: return Op::lt;
-    case Op::eq: return Op::ne;
-    default: return Op::eq;
+    case Op::lt:
+      return Op::ge;
+    case Op::le:
+      return Op::gt;
+    case Op::gt:
+      return Op::le;
+    case Op::ge:
+      return Op::lt;
+    case Op::eq:
+      return Op::ne;
+    default:
+      return Op::eq;
   }
 }
 
@@ -52,25 +61,28 @@ Op negated(Op op) {
 std::optional<bool> Proofs::known(Expr condition) {
   if (auto it = known_.find(condition); it != known_.end()) return it->second;
   auto compute = [&]() -> std::optional<bool> {
-  const ir::Node n = program_.pool[condition];
-  switch (n.op) {
-    case Op::constant: return n.payload != 0;
-    case Op::symbol: {
-      const auto& value = program_.symbols[n.payload].value;
-      return value ? std::optional<bool>(*value != 0) : std::nullopt;
+    const ir::Node n = program_.pool[condition];
+    switch (n.op) {
+      case Op::constant:
+        return n.payload != 0;
+      case Op::symbol: {
+        const auto& value = program_.symbols[n.payload].value;
+        return value ? std::optional<bool>(*value != 0) : std::nullopt;
+      }
+      case Op::not_: {
+        auto v = known(n.args[0]);
+        return v ? std::optional<bool>(!*v) : std::nullopt;
+      }
+      case Op::and_:
+      case Op::or_: {
+        auto a = known(n.args[0]), b = known(n.args[1]);
+        const bool absorbing = n.op == Op::or_;
+        if ((a && *a == absorbing) || (b && *b == absorbing)) return absorbing;
+        return a && b ? std::optional<bool>(!absorbing) : std::nullopt;
+      }
+      default:
+        return std::nullopt;
     }
-    case Op::not_: {
-      auto v = known(n.args[0]);
-      return v ? std::optional<bool>(!*v) : std::nullopt;
-    }
-    case Op::and_: case Op::or_: {
-      auto a = known(n.args[0]), b = known(n.args[1]);
-      const bool absorbing = n.op == Op::or_;
-      if ((a && *a == absorbing) || (b && *b == absorbing)) return absorbing;
-      return a && b ? std::optional<bool>(!absorbing) : std::nullopt;
-    }
-    default: return std::nullopt;
-  }
   };
   return known_[condition] = compute();
 }
@@ -98,15 +110,24 @@ void Proofs::assume(Expr condition, bool truth, int& steps) {
   if (!is_integer(program_.pool.type(a))) return;
   const Op op = truth ? n.op : negated(n.op);
   switch (op) {
-    case Op::lt: facts_.push_back({a, b, 1}); break;
-    case Op::le: facts_.push_back({a, b, 0}); break;
-    case Op::gt: facts_.push_back({b, a, 1}); break;
-    case Op::ge: facts_.push_back({b, a, 0}); break;
+    case Op::lt:
+      facts_.push_back({a, b, 1});
+      break;
+    case Op::le:
+      facts_.push_back({a, b, 0});
+      break;
+    case Op::gt:
+      facts_.push_back({b, a, 1});
+      break;
+    case Op::ge:
+      facts_.push_back({b, a, 0});
+      break;
     case Op::eq:
       facts_.push_back({a, b, 0});
       facts_.push_back({b, a, 0});
       break;
-    default: break;
+    default:
+      break;
   }
 }
 
@@ -150,12 +171,18 @@ bool Proofs::holds(Expr condition, bool truth, int& steps) {
   if (!is_comparison(n.op) || !is_integer(program_.pool.type(n.args[0]))) return false;
   const Expr a = n.args[0], b = n.args[1];
   switch (truth ? n.op : negated(n.op)) {
-    case Op::lt: return less(a, b);
-    case Op::le: return at_most(a, b);
-    case Op::gt: return less(b, a);
-    case Op::ge: return at_most(b, a);
-    case Op::eq: return at_most(a, b) && at_most(b, a);
-    default: return less(a, b) || less(b, a);
+    case Op::lt:
+      return less(a, b);
+    case Op::le:
+      return at_most(a, b);
+    case Op::gt:
+      return less(b, a);
+    case Op::ge:
+      return at_most(b, a);
+    case Op::eq:
+      return at_most(a, b) && at_most(b, a);
+    default:
+      return less(a, b) || less(b, a);
   }
 }
 
@@ -259,22 +286,33 @@ void Proofs::add_atom_facts(Expr atom) {
       add_form(forms_, read(index.end) - read(index.begin) - NormalForm::constant(1));
       break;
     }
-    case Op::floordiv: case Op::mod: {
+    case Op::floordiv:
+    case Op::mod: {
       const NormalForm a = read(n.args[0]), b = read(n.args[1]);
       for (const auto& [m, c] : a.terms())
         for (Expr x : m) add_atom_facts(x);
       if (!positive(b)) break;
       if (n.op == Op::floordiv) {
-        add_form(forms_, a - b * self);                                  // b*q <= a
-        add_form(forms_, b * self + b - NormalForm::constant(1) - a);    // a < b*q + b
+        add_form(forms_, a - b * self);                                // b*q <= a
+        add_form(forms_, b * self + b - NormalForm::constant(1) - a);  // a < b*q + b
       } else {
         from(NormalForm::constant(0));
         below(b);
       }
       break;
     }
-    case Op::cast: if (program_.pool.type(n.args[0]) != DType::boolean) break; [[fallthrough]];
-    case Op::eq: case Op::ne: case Op::lt: case Op::le: case Op::gt: case Op::ge: case Op::not_: case Op::and_: case Op::or_:
+    case Op::cast:
+      if (program_.pool.type(n.args[0]) != DType::boolean) break;
+      [[fallthrough]];
+    case Op::eq:
+    case Op::ne:
+    case Op::lt:
+    case Op::le:
+    case Op::gt:
+    case Op::ge:
+    case Op::not_:
+    case Op::and_:
+    case Op::or_:
       from(NormalForm::constant(0));
       below(NormalForm::constant(2));
       break;
@@ -287,10 +325,13 @@ void Proofs::add_atom_facts(Expr atom) {
         if (with_data_ && v.tensor == n.payload) from(read(v.lo)), below(read(v.hi));
       break;
     }
-    case Op::reduce: case Op::map:
-      if (with_data_ && gives_positions(n)) from(read(program_.indices[n.axes[0]].begin)), below(read(program_.indices[n.axes[0]].end));
+    case Op::reduce:
+    case Op::map:
+      if (with_data_ && gives_positions(n))
+        from(read(program_.indices[n.axes[0]].begin)), below(read(program_.indices[n.axes[0]].end));
       break;
-    default: break;
+    default:
+      break;
   }
   --atom_depth_;
 }
@@ -301,14 +342,15 @@ bool Proofs::is_nonnegative_atom(Expr atom) {
   if (n.op == Op::index) {
     const NormalForm begin = read(program_.indices[n.payload].begin);
     return !begin.overflow() && std::all_of(begin.terms().begin(), begin.terms().end(), [&](const auto& term) {
-      return term.second > 0 &&
-             std::all_of(term.first.begin(), term.first.end(), [&](Expr a) { return program_.pool[a].op == Op::symbol; });
+      return term.second > 0 && std::all_of(term.first.begin(), term.first.end(),
+                                            [&](Expr a) { return program_.pool[a].op == Op::symbol; });
     });
   }
   if (n.op == Op::floordiv) {  // of non-negatives; a zero divisor gives 0
     auto plain = [&](const NormalForm& f) {
       return !f.overflow() && std::all_of(f.terms().begin(), f.terms().end(), [&](const auto& term) {
-        return term.second > 0 && std::all_of(term.first.begin(), term.first.end(), [&](Expr a) { return is_nonnegative_atom(a); });
+        return term.second > 0 &&
+               std::all_of(term.first.begin(), term.first.end(), [&](Expr a) { return is_nonnegative_atom(a); });
       });
     };
     return plain(read(n.args[0])) && plain(read(n.args[1]));
@@ -410,7 +452,8 @@ bool Proofs::eliminate(const NormalForm& e, int depth) {
     const NormalForm a = read(n.args[0]), b = read(n.args[1]);
     NormalForm rest = e - NormalForm::atom(target[0]).scaled(coefficient);
     if (!rest.contains(target[0]) && positive(b)) {
-      const NormalForm goal = coefficient < 0 ? b * (rest + NormalForm::constant(1)) - a - NormalForm::constant(1) : a + rest * b;
+      const NormalForm goal =
+          coefficient < 0 ? b * (rest + NormalForm::constant(1)) - a - NormalForm::constant(1) : a + rest * b;
       if (nonnegative(goal, depth - 1)) return true;
     }
   }

@@ -1,6 +1,6 @@
-// Where an index gets its range: from its bare uses. In: a name and the expressions in which it is free. Out: the uses, and
-// the one size on which they agree.
-// The one idea: only `t[.., i, ..]` sets a range; arithmetic on i never does, so a range can always be read off the text.
+// Where an index gets its range: from its bare uses. In: a name and the expressions in which it is free. Out: the uses,
+// and the one size on which they agree. The one idea: only `t[.., i, ..]` sets a range; arithmetic on i never does, so
+// a range can always be read off the text.
 #include <algorithm>
 
 #include "dsl/check/elaborate.h"
@@ -34,8 +34,12 @@ struct UseCollector {
   void at(const ast::Binary& b, const std::string& name, Span) { visit(b.left, name), visit(b.right, name); }
   void at(const ast::MatMul& b, const std::string& name, Span) { visit(b.left, name), visit(b.right, name); }
   void at(const ast::Transpose& t, const std::string& name, Span) { visit(t.operand, name); }
-  void at(const ast::List& l, const std::string& name, Span) { for (const auto& x : l.elements) visit(x, name); }
-  void at(const ast::Einsum& s, const std::string& name, Span) { for (const auto& x : s.operands) visit(x, name); }
+  void at(const ast::List& l, const std::string& name, Span) {
+    for (const auto& x : l.elements) visit(x, name);
+  }
+  void at(const ast::Einsum& s, const std::string& name, Span) {
+    for (const auto& x : s.operands) visit(x, name);
+  }
 
   void at(const ast::Call& c, const std::string& name, Span) {
     const bool policy = c.callee.text == "pad" || c.callee.text == "clamp" || c.callee.text == "wrap";
@@ -144,13 +148,17 @@ std::string exchanged(Elaborator& el, const RangeUse& use, ir::Expr wanted) {
 }
 
 std::string where_from(Elaborator& el, const RangeUse& use) {
-  if (use.declared) return fmt::format("the output '{}' gives it {}, axis {} of '{}'", use.name, el.sizes.text(use.size), use.axis, use.name);
-  return fmt::format("{} gives it {}, axis {} of '{}'", el.source.slice(use.read), el.sizes.text(use.size), use.axis, use.name);
+  if (use.declared)
+    return fmt::format("the output '{}' gives it {}, axis {} of '{}'", use.name, el.sizes.text(use.size), use.axis,
+                       use.name);
+  return fmt::format("{} gives it {}, axis {} of '{}'", el.source.slice(use.read), el.sizes.text(use.size), use.axis,
+                     use.name);
 }
 
 }  // namespace
 
-bool Elaborator::range_from_uses(const ast::Name& name, const std::vector<RangeUse>& uses, ir::Expr& begin, ir::Expr& end) {
+bool Elaborator::range_from_uses(const ast::Name& name, const std::vector<RangeUse>& uses, ir::Expr& begin,
+                                 ir::Expr& end) {
   begin = pool.integer(0);
   for (const RangeUse& use : uses)
     if (use.end) {
@@ -167,19 +175,24 @@ bool Elaborator::range_from_uses(const ast::Name& name, const std::vector<RangeU
       if (!use.other.empty() || use.excused != excused || &use == first) continue;
       if (!first) {
         first = &use;
-      } else if (!excused && !sizes.equal(first->size, use.size) && !(declared && proofs.at_most(first->size, use.size))) {
+      } else if (!excused && !sizes.equal(first->size, use.size) &&
+                 !(declared && proofs.at_most(first->size, use.size))) {
         const RangeUse* here = use.declared ? first : &use;
         const RangeUse* there = use.declared ? &use : first;
         const std::string better = exchanged(*this, *here, there->size);
         end = first->size;
-        if (!better.empty() && !exchanged_.insert(here->read.begin).second) return false;  // the same mistake, told already
+        if (!better.empty() && !exchanged_.insert(here->read.begin).second)
+          return false;  // the same mistake, told already
         std::string why = where_from(*this, *there);
         if (!better.empty()) why += fmt::format("; did you mean {}?", better);
         auto& d = diagnostics.report<Code::index_two_sizes>(here->item, name.text);
-        d.label(fmt::format("here '{}' runs over {}, axis {} of '{}'", name.text, sizes.text(here->size), here->axis, here->name)).note(why);
+        d.label(fmt::format("here '{}' runs over {}, axis {} of '{}'", name.text, sizes.text(here->size), here->axis,
+                            here->name))
+            .note(why);
         if (better.empty())
-          d.fix(fmt::format("use another name for one of them, write the range where '{}' is bound, or 'require {} == {}'", name.text,
-                            sizes.text(there->size), sizes.text(here->size)));
+          d.fix(fmt::format(
+              "use another name for one of them, write the range where '{}' is bound, or 'require {} == {}'", name.text,
+              sizes.text(there->size), sizes.text(here->size)));
         return false;
       }
     }

@@ -1,6 +1,6 @@
-// Reads: x[e, f, ...]. In: subscripts. Out: a read node whose subscripts are in range by proof, by policy, or tested when
-// it runs because only a declared fact about data says so.
-// The one idea: a policy is an expression (clip, mod, where), so back ends know nothing of policies.
+// Reads: x[e, f, ...]. In: subscripts. Out: a read node whose subscripts are in range by proof, by policy, or tested
+// when it runs because only a declared fact about data says so. The one idea: a policy is an expression (clip, mod,
+// where), so back ends know nothing of policies.
 #include <algorithm>
 
 #include "dsl/check/elaborate.h"
@@ -31,7 +31,8 @@ ir::Expr Elaborator::pair_index(const ast::Pair& pair, ir::Expr size, Span at) {
   if (size && !broken_indices_.contains(first->id) && !broken_indices_.contains(second->id) &&
       (!sizes.equal(product, size) || !sizes.normal(begins[0]).is_zero() || !sizes.normal(begins[1]).is_zero())) {
     diagnostics.report<Code::pair_size>(at, pair.first.text, pair.second.text, sizes.text(product), sizes.text(size))
-        .label(fmt::format("'{}' runs over {}, '{}' over {}", pair.first.text, sizes.text(a), pair.second.text, sizes.text(b)))
+        .label(fmt::format("'{}' runs over {}, '{}' over {}", pair.first.text, sizes.text(a), pair.second.text,
+                           sizes.text(b)))
         .fix("a pair covers its axis: the product of its two sizes is the size of the axis");
     return {};
   }
@@ -42,7 +43,8 @@ Typed Elaborator::subscript(const ast::Subscript& s, Span at, Policy policy, Typ
   const Typed none{{}, Strength::strong, at, {}};
   const auto* base = s.base ? std::get_if<ast::NameUse>(&s.base->node) : nullptr;
   if (!base) {
-    diagnostics.report<Code::subscript_of_expression>(s.base ? s.base->span : at).fix("give the expression a name in a statement of its own, then read that");
+    diagnostics.report<Code::subscript_of_expression>(s.base ? s.base->span : at)
+        .fix("give the expression a name in a statement of its own, then read that");
     return none;
   }
   const Entry* entry = find(base->name);
@@ -65,7 +67,8 @@ Typed Elaborator::subscript(const ast::Subscript& s, Span at, Policy policy, Typ
   if (s.items.size() != extent.size()) {
     std::string sizes_text;
     for (ir::Expr e : extent) sizes_text += fmt::format("{}{}", sizes_text.empty() ? "" : ",", sizes.text(e));
-    diagnostics.report<Code::wrong_rank>(at, base->name, extent.size(), extent.size() == 1 ? "is" : "es", s.items.size())
+    diagnostics
+        .report<Code::wrong_rank>(at, base->name, extent.size(), extent.size() == 1 ? "is" : "es", s.items.size())
         .label(fmt::format("'{}' is [{}]", base->name, sizes_text));
     return none;
   }
@@ -81,7 +84,9 @@ Typed Elaborator::subscript(const ast::Subscript& s, Span at, Policy policy, Typ
     } else if (const auto* pair = std::get_if<ast::Pair>(&item.value)) {
       e = pair_index(*pair, extent[i], item.span);
     } else {
-      diagnostics.report<Code::slice_in_index_form>(item.span).label("takes a whole axis").fix("name the axis with an index, or write the statement without brackets on its left");
+      diagnostics.report<Code::slice_in_index_form>(item.span)
+          .label("takes a whole axis")
+          .fix("name the axis with an index, or write the statement without brackets on its left");
     }
     all = all && e;
     subscripts.push_back(e);
@@ -105,11 +110,14 @@ bool Elaborator::in_range(ir::Expr e, ir::Expr size, bool with_data) {
 
 void Elaborator::report_out_of_range(ir::Expr e, ir::Expr size, int axis, const Place& place, bool scatter) {
   const Span at = static_cast<std::size_t>(axis) < place.items.size() ? place.items[axis] : place.span;
-  const std::string shown = static_cast<std::size_t>(axis) < place.items.size() ? std::string(source.slice(at)) : sizes.text(e);
+  const std::string shown =
+      static_cast<std::size_t>(axis) < place.items.size() ? std::string(source.slice(at)) : sizes.text(e);
   const bool low = proofs.at_most(pool.integer(0), e);
   const bool high = proofs.less(e, size);
   auto& d = diagnostics.report<Code::may_be_out_of_range>(at, shown, axis, place.name, sizes.text(size));
-  d.label(low ? fmt::format("not provably below {}", sizes.text(size)) : high ? "not provably at least 0" : fmt::format("not provably in 0:{}", sizes.text(size)));
+  d.label(low    ? fmt::format("not provably below {}", sizes.text(size))
+          : high ? "not provably at least 0"
+                 : fmt::format("not provably in 0:{}", sizes.text(size)));
   // An index that comes from data: the declaration is where its range belongs.
   std::set<ir::Expr> seen;
   std::vector<ir::Expr> open{e};
@@ -130,20 +138,28 @@ void Elaborator::report_out_of_range(ir::Expr e, ir::Expr size, int axis, const 
     const ir::Index& index = program.indices[i];
     d.note(fmt::format("'{}' runs over {}:{}", index.name, sizes.text(index.begin), sizes.text(index.end)));
   }
-  const std::string fact = data.empty() ? std::string() : fmt::format("declare '{}: ... in 0:{}', or ", data, sizes.text(size));
+  const std::string fact =
+      data.empty() ? std::string() : fmt::format("declare '{}: ... in 0:{}', or ", data, sizes.text(size));
   if (scatter) {
-    d.fix(fmt::format("{0}write clip(e, 0, {1} - 1) and 'require {1} > 0'", data.empty() ? "" : fmt::format("declare '{}: ... in 0:{}', or ", data, sizes.text(size)), sizes.text(size)));
+    d.fix(fmt::format("{0}write clip(e, 0, {1} - 1) and 'require {1} > 0'",
+                      data.empty() ? "" : fmt::format("declare '{}: ... in 0:{}', or ", data, sizes.text(size)),
+                      sizes.text(size)));
     return;
   }
-  d.fix(fmt::format("{0}write pad({1}, 0), clamp({1}) or wrap({1}), guard it with a domain or where(...), or 'require' what makes it so", fact, text));
+  d.fix(
+      fmt::format("{0}write pad({1}, 0), clamp({1}) or wrap({1}), guard it with a domain or where(...), or 'require' "
+                  "what makes it so",
+                  fact, text));
 }
 
-Typed Elaborator::read(const Meaning& what, std::vector<ir::Expr> subscripts, const Place& place, Policy policy, Typed fill) {
+Typed Elaborator::read(const Meaning& what, std::vector<ir::Expr> subscripts, const Place& place, Policy policy,
+                       Typed fill) {
   const Typed none{{}, Strength::strong, place.span, {}};
   const std::vector<ir::Expr> extent = shape(what);
   const ir::Expr zero = pool.integer(0);
   if (const auto* t = std::get_if<TensorName>(&what); t && !t->defined) {
-    diagnostics.report<Code::read_before_definition>(place.span, place.name).fix("move the statement that defines it up");
+    diagnostics.report<Code::read_before_definition>(place.span, place.name)
+        .fix("move the statement that defines it up");
     return none;
   }
   bool checked = false, failed = false;
@@ -155,7 +171,8 @@ Typed Elaborator::read(const Meaning& what, std::vector<ir::Expr> subscripts, co
     if (in_range(e, size, false)) continue;
     if (policy == Policy::clamp || policy == Policy::wrap) {
       if (!proofs.less(zero, size)) require(pool.less(zero, size), place.span);
-      e = policy == Policy::clamp ? pool.min(pool.max(e, zero), pool.sub(size, pool.integer(1))) : pool.apply(ir::Op::mod, {e, size});
+      e = policy == Policy::clamp ? pool.min(pool.max(e, zero), pool.sub(size, pool.integer(1)))
+                                  : pool.apply(ir::Op::mod, {e, size});
       continue;
     }
     if (policy == Policy::pad) {
@@ -198,7 +215,9 @@ Typed Elaborator::read(const Meaning& what, std::vector<ir::Expr> subscripts, co
     if (checked)
       out.expr = pool.rewrite(out.expr, [&](ir::Expr e) -> ir::Expr {
         const ir::Node n = pool[e];
-        return n.op == ir::Op::read && n.flags == 0 ? pool.read(static_cast<ir::TensorId>(n.payload), n.type, n.args, true) : ir::Expr{};
+        return n.op == ir::Op::read && n.flags == 0
+                   ? pool.read(static_cast<ir::TensorId>(n.payload), n.type, n.args, true)
+                   : ir::Expr{};
       });
   } else {
     return none;

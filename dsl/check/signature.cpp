@@ -1,5 +1,5 @@
-// See signature.h. The one idea: every name in the shape of an input is a size; each must be determined by a bare use, by
-// a product whose other factors are known, or by being compile-time. All other sizes are expressions over these.
+// See signature.h. The one idea: every name in the shape of an input is a size; each must be determined by a bare use,
+// by a product whose other factors are known, or by being compile-time. All other sizes are expressions over these.
 #include "dsl/check/signature.h"
 
 #include <algorithm>
@@ -9,7 +9,8 @@ namespace {
 
 class SignatureChecker {
  public:
-  SignatureChecker(Elaborator& el, const ast::Kernel& kernel, const Bindings& bindings) : el_(el), kernel_(kernel), bindings_(bindings) {}
+  SignatureChecker(Elaborator& el, const ast::Kernel& kernel, const Bindings& bindings)
+      : el_(el), kernel_(kernel), bindings_(bindings) {}
   bool run();
 
  private:
@@ -33,13 +34,20 @@ class SignatureChecker {
 void SignatureChecker::annotations() {
   ir::Annotations& a = el_.program.annotations;
   for (const ast::Name& n : kernel_.annotations) {
-    if (n.text == "precise") a.precise = true;
-    else if (n.text == "fast") a.fast = true;
-    else if (n.text == "tf32") a.tf32 = true;
-    else if (n.text == "deterministic") a.deterministic = true;
-    else if (n.text == "trusted") a.trusted = true;
-    else if (n.text == "fused") a.fused = true;
-    else el_.diagnostics.report<Code::unknown_annotation>(n.span, n.text);
+    if (n.text == "precise")
+      a.precise = true;
+    else if (n.text == "fast")
+      a.fast = true;
+    else if (n.text == "tf32")
+      a.tf32 = true;
+    else if (n.text == "deterministic")
+      a.deterministic = true;
+    else if (n.text == "trusted")
+      a.trusted = true;
+    else if (n.text == "fused")
+      a.fused = true;
+    else
+      el_.diagnostics.report<Code::unknown_annotation>(n.span, n.text);
   }
   el_.precise = a.precise;
   el_.trusted = a.trusted;
@@ -55,8 +63,10 @@ std::optional<DType> SignatureChecker::element(const ast::Name& name) {
   for (int t = 0; t < kDTypeCount; ++t) known.push_back(quern::name(static_cast<DType>(t)));
   const std::string_view near = nearest(name.text, known);
   auto& d = el_.diagnostics.report<Code::unknown_type>(name.span, name.text);
-  if (!near.empty()) d.fix(fmt::format("did you mean '{}'?", near));
-  else d.fix("use f64 f32 f16 bf16 e4m3 e5m2 i64 i32 i16 i8 u8 bool, or declare it in <...>: " + name.text + ": type");
+  if (!near.empty())
+    d.fix(fmt::format("did you mean '{}'?", near));
+  else
+    d.fix("use f64 f32 f16 bf16 e4m3 e5m2 i64 i32 i16 i8 u8 bool, or declare it in <...>: " + name.text + ": type");
   return std::nullopt;
 }
 
@@ -70,7 +80,9 @@ void SignatureChecker::compile_time(const ast::CompileTime& ct) {
     } else if (ct.default_value) {
       const auto* use = std::get_if<ast::NameUse>(&ct.default_value->node);
       const auto given = use ? element({use->name, ct.default_value->span}) : std::nullopt;
-      if (!use) el.diagnostics.report<Code::bad_default>(ct.default_value->span, name, "a type").fix("write an element type such as f16");
+      if (!use)
+        el.diagnostics.report<Code::bad_default>(ct.default_value->span, name, "a type")
+            .fix("write an element type such as f16");
       if (given) type = *given;
     }
     el.declare(ct.name, TypeName{type});
@@ -81,12 +93,15 @@ void SignatureChecker::compile_time(const ast::CompileTime& ct) {
   if (ct.default_value) {
     const Typed value = el.expression(*ct.default_value);
     std::int64_t v = 0;
-    if (value && (flag ? el.arith.type(value) == DType::boolean : el.arith.type(value) == DType::i64) && el.pool.is_integer_constant(value.expr, &v))
+    if (value && (flag ? el.arith.type(value) == DType::boolean : el.arith.type(value) == DType::i64) &&
+        el.pool.is_integer_constant(value.expr, &v))
       symbol.value = v;
     else if (value)
-      el.diagnostics.report<Code::bad_default>(ct.default_value->span, name, flag ? "true or false" : "an integer").fix(flag ? "write true or false" : "write an integer, or leave the default out");
+      el.diagnostics.report<Code::bad_default>(ct.default_value->span, name, flag ? "true or false" : "an integer")
+          .fix(flag ? "write true or false" : "write an integer, or leave the default out");
   }
-  if (auto it = bindings_.values.find(name); it != bindings_.values.end()) symbol.value = flag ? it->second != 0 : it->second;
+  if (auto it = bindings_.values.find(name); it != bindings_.values.end())
+    symbol.value = flag ? it->second != 0 : it->second;
   const auto id = static_cast<ir::SymbolId>(el.program.symbols.size());
   if (el.declare(ct.name, SymbolName{id})) el.program.symbols.push_back(std::move(symbol));
 }
@@ -96,7 +111,8 @@ void SignatureChecker::sizes_of(const ast::Expr& e) {
   if (!el_.spend(e.span)) return;
   if (const auto* use = std::get_if<ast::NameUse>(&e.node)) {
     if (el_.find(use->name) && !el_.find(use->name)->outside) return;
-    if (use->name == "inf" || use->name == "nan" || use->name == "pi" || use->name == "true" || use->name == "false") return;
+    if (use->name == "inf" || use->name == "nan" || use->name == "pi" || use->name == "true" || use->name == "false")
+      return;
     for (const ast::Parameter& p : kernel_.parameters)
       if (p.name.text == use->name) return;  // reported as not a size where the shape is read
     ir::Symbol symbol{use->name, DType::i64, false, {}};
@@ -119,7 +135,8 @@ bool SignatureChecker::shape(const ast::Type& type, std::vector<ir::Expr>& out) 
     const ir::Expr e = el_.size_expression(*size);
     if (!e) return false;
     if (auto v = el_.sizes.normal(e, Reading::values).as_constant(); v && *v < 0) {
-      el_.diagnostics.report<Code::negative_size>(size->span, el_.source.slice(size->span), *v).fix("sizes are 0 or more");
+      el_.diagnostics.report<Code::negative_size>(size->span, el_.source.slice(size->span), *v)
+          .fix("sizes are 0 or more");
       return false;
     }
     out.push_back(e);
@@ -132,7 +149,8 @@ void SignatureChecker::determine() {
   Elaborator& el = el_;
   std::set<ir::Expr> known;
   for (std::size_t s = 0; s < el.program.symbols.size(); ++s)
-    if (el.program.symbols[s].compile_time || el.program.symbols[s].value) known.insert(el.pool.symbol(static_cast<ir::SymbolId>(s)));
+    if (el.program.symbols[s].compile_time || el.program.symbols[s].value)
+      known.insert(el.pool.symbol(static_cast<ir::SymbolId>(s)));
   for (bool changed = true; changed;) {
     changed = false;
     for (const ir::Tensor& t : el.program.tensors) {
@@ -166,7 +184,8 @@ bool SignatureChecker::parameter(const ast::Parameter& p) {
       return false;
     }
     if (!p.facts.empty()) {
-      el.diagnostics.report<Code::fact_on_scalar>(p.facts[0].span, p.name.text).fix("facts describe the entries of a tensor");
+      el.diagnostics.report<Code::fact_on_scalar>(p.facts[0].span, p.name.text)
+          .fix("facts describe the entries of a tensor");
       return false;
     }
     if (!type) return false;
@@ -176,7 +195,8 @@ bool SignatureChecker::parameter(const ast::Parameter& p) {
     el.program.parameter_order.push_back(p.name.text);
     return true;
   }
-  if (p.default_value) el.diagnostics.report<Code::tensor_default>(p.default_value->span, p.name.text).fix("only scalars have defaults");
+  if (p.default_value)
+    el.diagnostics.report<Code::tensor_default>(p.default_value->span, p.name.text).fix("only scalars have defaults");
   ir::Tensor tensor;
   tensor.name = p.name.text;
   tensor.role = ir::Role::input;
@@ -186,11 +206,14 @@ bool SignatureChecker::parameter(const ast::Parameter& p) {
   tensor.type = *type;
   for (const ast::Fact& fact : p.facts) {
     if (fact.nondecreasing) {
-      if (tensor.shape.size() != 1) el.diagnostics.report<Code::nondecreasing_rank>(fact.span, p.name.text, tensor.shape.size()).fix("only a tensor with one axis can be nondecreasing");
+      if (tensor.shape.size() != 1)
+        el.diagnostics.report<Code::nondecreasing_rank>(fact.span, p.name.text, tensor.shape.size())
+            .fix("only a tensor with one axis can be nondecreasing");
       tensor.nondecreasing = true;
     } else if (fact.range) {
       if (!is_integer(*type)) {
-        el.diagnostics.report<Code::fact_needs_integers>(fact.span, p.name.text, name(*type)).fix("give it an integer type");
+        el.diagnostics.report<Code::fact_needs_integers>(fact.span, p.name.text, name(*type))
+            .fix("give it an integer type");
         return false;
       }
       if (!el.range(*fact.range, tensor.fact_begin, tensor.fact_end)) return false;
@@ -228,8 +251,12 @@ bool SignatureChecker::scalar_default(const ast::Parameter& p) {
     if (!seen.insert(e).second) continue;
     const ir::Node& n = el.pool[e];
     const bool earlier = n.op == ir::Op::scalar && static_cast<ir::ScalarId>(n.payload) < s->scalar;
-    if (!earlier && !ir::is_elementwise(n.op) && n.op != ir::Op::constant && n.op != ir::Op::symbol && n.op != ir::Op::cast) {
-      el.diagnostics.report<Code::bad_default>(p.default_value->span, p.name.text, "built of sizes, compile-time values and earlier scalars").fix("pass it from the caller instead");
+    if (!earlier && !ir::is_elementwise(n.op) && n.op != ir::Op::constant && n.op != ir::Op::symbol &&
+        n.op != ir::Op::cast) {
+      el.diagnostics
+          .report<Code::bad_default>(p.default_value->span, p.name.text,
+                                     "built of sizes, compile-time values and earlier scalars")
+          .fix("pass it from the caller instead");
       return false;
     }
     open.insert(open.end(), n.args.begin(), n.args.end());
@@ -237,7 +264,10 @@ bool SignatureChecker::scalar_default(const ast::Parameter& p) {
   const bool narrows = is_float(el.arith.type(value)) && !is_float(scalar.type);
   const bool to_bool = scalar.type == DType::boolean && el.arith.type(value) != DType::boolean;
   if (narrows || to_bool) {
-    el.diagnostics.report<Code::bad_default>(p.default_value->span, p.name.text, fmt::format("a value of type {}", name(scalar.type))).fix(fmt::format("cast it: {}(...)", name(scalar.type)));
+    el.diagnostics
+        .report<Code::bad_default>(p.default_value->span, p.name.text,
+                                   fmt::format("a value of type {}", name(scalar.type)))
+        .fix(fmt::format("cast it: {}(...)", name(scalar.type)));
     return false;
   }
   scalar.default_value = el.arith.cast(value, scalar.type);
@@ -267,12 +297,17 @@ bool SignatureChecker::output(const ast::Output& out) {
 void SignatureChecker::unused_bindings() {
   auto known = [&](const std::string& name, bool type) {
     const Entry* entry = el_.find(name);
-    return entry && (type ? std::holds_alternative<TypeName>(entry->meaning) : std::holds_alternative<SymbolName>(entry->meaning));
+    return entry && (type ? std::holds_alternative<TypeName>(entry->meaning)
+                          : std::holds_alternative<SymbolName>(entry->meaning));
   };
   for (const auto& [name, value] : bindings_.values)
-    if (!known(name, false)) el_.diagnostics.report<Code::unknown_binding>(kernel_.name.span, kernel_.name.text, name).fix("bind a compile-time name or a size of an input");
+    if (!known(name, false))
+      el_.diagnostics.report<Code::unknown_binding>(kernel_.name.span, kernel_.name.text, name)
+          .fix("bind a compile-time name or a size of an input");
   for (const auto& [name, value] : bindings_.types)
-    if (!known(name, true)) el_.diagnostics.report<Code::unknown_binding>(kernel_.name.span, kernel_.name.text, name).fix("bind a type that stands in <...>");
+    if (!known(name, true))
+      el_.diagnostics.report<Code::unknown_binding>(kernel_.name.span, kernel_.name.text, name)
+          .fix("bind a type that stands in <...>");
 }
 
 bool SignatureChecker::run() {
@@ -297,9 +332,11 @@ bool SignatureChecker::run() {
       if (const auto* s = std::get_if<SymbolName>(&entry->meaning); s && value < 0 && first_use_.contains(s->symbol))
         el_.diagnostics.report<Code::negative_size>(kernel_.name.span, name, value).fix("sizes are 0 or more");
   for (const auto& out : kernel_.outputs) output(out);
-  const bool writes = !kernel_.outputs.empty() || std::any_of(kernel_.parameters.begin(), kernel_.parameters.end(), [](const auto& p) { return p.inout; });
+  const bool writes = !kernel_.outputs.empty() || std::any_of(kernel_.parameters.begin(), kernel_.parameters.end(),
+                                                              [](const auto& p) { return p.inout; });
   if (!writes) {
-    el_.diagnostics.report<Code::no_outputs>(kernel_.name.span, kernel_.name.text).fix("declare what it computes: -> (y: f32[N])");
+    el_.diagnostics.report<Code::no_outputs>(kernel_.name.span, kernel_.name.text)
+        .fix("declare what it computes: -> (y: f32[N])");
     return false;
   }
   return el_.diagnostics.error_count() == errors;

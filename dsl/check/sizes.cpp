@@ -1,10 +1,10 @@
 // Normal forms of expressions: the rules that read +, -, *, div, mod and widening casts into polynomials.
 #include "dsl/check/sizes.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstdlib>
-
-#include <fmt/format.h>
 
 namespace quern::dsl {
 namespace {
@@ -36,7 +36,8 @@ NormalForm Sizes::compute(Expr e, Reading reading) {
   ir::ExprPool& pool = program_.pool;
   const Node node = pool[e];
   switch (node.op) {
-    case Op::constant: return is_float(node.type) ? NormalForm::atom(e) : NormalForm::constant(node.payload);
+    case Op::constant:
+      return is_float(node.type) ? NormalForm::atom(e) : NormalForm::constant(node.payload);
     case Op::symbol: {
       if (node.type != DType::i64) return NormalForm::atom(e);
       const auto id = static_cast<ir::SymbolId>(node.payload);
@@ -54,7 +55,8 @@ NormalForm Sizes::compute(Expr e, Reading reading) {
       plain.flags = 0;
       return NormalForm::atom(pool.intern(std::move(plain)));
     }
-    default: break;
+    default:
+      break;
   }
   // Narrow integers wrap, so only i64 arithmetic is arithmetic of the whole numbers.
   if (node.type != DType::i64 || !ir::is_elementwise(node.op)) return NormalForm::atom(e);
@@ -78,11 +80,16 @@ NormalForm Sizes::compute(Expr e, Reading reading) {
   };
   auto sound = [&](NormalForm f) { return whole(f) ? f : NormalForm::atom(e); };
   switch (node.op) {
-    case Op::neg: return sound(arg(0).scaled(-1));
-    case Op::add: return sound(arg(0) + arg(1));
-    case Op::sub: return sound(arg(0) - arg(1));
-    case Op::mul: return sound(arg(0) * arg(1));
-    case Op::floordiv: case Op::mod: {
+    case Op::neg:
+      return sound(arg(0).scaled(-1));
+    case Op::add:
+      return sound(arg(0) + arg(1));
+    case Op::sub:
+      return sound(arg(0) - arg(1));
+    case Op::mul:
+      return sound(arg(0) * arg(1));
+    case Op::floordiv:
+    case Op::mod: {
       NormalForm a = arg(0), b = arg(1);
       if (a.overflow() || b.overflow()) return NormalForm::overflowed();
       if (!whole(a) || !whole(b)) return NormalForm::atom(e);
@@ -102,7 +109,8 @@ NormalForm Sizes::compute(Expr e, Reading reading) {
       if (divisor) return arg(0) - b * q;
       return NormalForm::atom(pool.apply(Op::mod, {expression(a), expression(b)}));
     }
-    case Op::min: case Op::max: {
+    case Op::min:
+    case Op::max: {
       Expr a = expression(arg(0)), b = expression(arg(1));
       if (!a || !b) return NormalForm::overflowed();
       if (b < a) std::swap(a, b);
@@ -110,7 +118,8 @@ NormalForm Sizes::compute(Expr e, Reading reading) {
       if (pool[m].op != node.op) return normal(m, reading);
       return NormalForm::atom(m);
     }
-    default: return NormalForm::atom(e);
+    default:
+      return NormalForm::atom(e);
   }
 }
 
@@ -165,9 +174,8 @@ bool Sizes::unify(Expr a, Expr b) {
     if (m.size() != 1 || (c != 1 && c != -1) || program_.pool[m[0]].op != Op::symbol) continue;
     bool alone = true;
     for (const auto& [other, unused] : d.terms())
-      if (&other != &m && std::any_of(other.begin(), other.end(), [&](Expr x) {
-            return x == m[0] || (ir::is_elementwise(program_.pool[x].op));
-          }))
+      if (&other != &m && std::any_of(other.begin(), other.end(),
+                                      [&](Expr x) { return x == m[0] || (ir::is_elementwise(program_.pool[x].op)); }))
         alone = false;
     if (alone && (!best || program_.pool[best].payload < program_.pool[m[0]].payload)) best = m[0];
   }
@@ -189,10 +197,18 @@ std::string Sizes::text(Expr e, int depth) const {
   // Precedence: 3 leaf, 2 product, 1 sum, 0 the rest.
   auto level = [&](Expr x) {
     switch (pool[x].op) {
-      case Op::mul: case Op::floordiv: case Op::mod: case Op::div: return 2;
-      case Op::add: case Op::sub: return 1;
-      case Op::constant: return is_float(pool.type(x)) || pool[x].payload >= 0 ? 3 : 1;
-      default: return !ir::is_elementwise(pool[x].op) || ir::info(pool[x].op).infix.empty() ? 3 : 0;
+      case Op::mul:
+      case Op::floordiv:
+      case Op::mod:
+      case Op::div:
+        return 2;
+      case Op::add:
+      case Op::sub:
+        return 1;
+      case Op::constant:
+        return is_float(pool.type(x)) || pool[x].payload >= 0 ? 3 : 1;
+      default:
+        return !ir::is_elementwise(pool[x].op) || ir::info(pool[x].op).infix.empty() ? 3 : 0;
     }
   };
   auto wrapped = [&](Expr x, int least) {
@@ -210,16 +226,28 @@ std::string Sizes::text(Expr e, int depth) const {
       if (double v = 0; pool.is_real_constant(e, &v)) return fmt::format("{}", v);
       return n.type == DType::boolean ? (n.payload ? "true" : "false") : fmt::format("{}", n.payload);
     }
-    case Op::symbol: return program_.symbols[n.payload].name;
-    case Op::index: return program_.indices[n.payload].name;
-    case Op::scalar: return program_.scalars[n.payload].name;
-    case Op::read: return fmt::format("{}[{}]", program_.tensors[n.payload].name, list(n.args));
-    case Op::cast: return text(n.args[0], depth - 1);
-    case Op::neg: return fmt::format("-{}", wrapped(n.args[0], 3));
-    case Op::add: case Op::sub: case Op::mul: case Op::floordiv: case Op::mod: case Op::div: {
+    case Op::symbol:
+      return program_.symbols[n.payload].name;
+    case Op::index:
+      return program_.indices[n.payload].name;
+    case Op::scalar:
+      return program_.scalars[n.payload].name;
+    case Op::read:
+      return fmt::format("{}[{}]", program_.tensors[n.payload].name, list(n.args));
+    case Op::cast:
+      return text(n.args[0], depth - 1);
+    case Op::neg:
+      return fmt::format("-{}", wrapped(n.args[0], 3));
+    case Op::add:
+    case Op::sub:
+    case Op::mul:
+    case Op::floordiv:
+    case Op::mod:
+    case Op::div: {
       const int own = n.op == Op::add || n.op == Op::sub ? 1 : 2;
       const char* gap = n.op == Op::mul ? "" : " ";
-      return fmt::format("{0}{1}{2}{1}{3}", wrapped(n.args[0], own), gap, ir::info(n.op).infix, wrapped(n.args[1], own + 1));
+      return fmt::format("{0}{1}{2}{1}{3}", wrapped(n.args[0], own), gap, ir::info(n.op).infix,
+                         wrapped(n.args[1], own + 1));
     }
     default:
       if (!ir::is_elementwise(n.op)) return std::string(ir::name(n.op));

@@ -27,10 +27,13 @@ void Elaborator::statement(const ast::Statement& s) {
         using T = std::decay_t<decltype(node)>;
         if constexpr (std::is_same_v<T, ast::Assign>) {
           if (!node.value || node.targets.empty()) return;
-          const bool bare = std::any_of(node.targets.begin(), node.targets.end(), [](const auto& t) { return !t.bracketed; });
+          const bool bare =
+              std::any_of(node.targets.begin(), node.targets.end(), [](const auto& t) { return !t.bracketed; });
           left_text_ = std::string(source.slice(node.targets[0].span));
-          if (bare && (node.op != ir::AssignOp::set || has_whole_tensors(*node.value))) whole_tensor_statement(node, s.span);
-          else index_statement(node, s.span);
+          if (bare && (node.op != ir::AssignOp::set || has_whole_tensors(*node.value)))
+            whole_tensor_statement(node, s.span);
+          else
+            index_statement(node, s.span);
           left_text_.clear();
         } else if constexpr (std::is_same_v<T, ast::View>) {
           left_text_ = std::string(source.slice(node.target.span));
@@ -48,12 +51,17 @@ void Elaborator::statement(const ast::Statement& s) {
 }
 
 bool Elaborator::left_index(const ast::Name& name, const ast::Range* written, std::vector<RangeUse> uses, Left& left) {
-  if (const Entry* entry = find(name.text); entry && !std::holds_alternative<FunctionName>(entry->meaning) && !entry->outside) {
-    diagnostics.report<Code::index_hides>(name.span, name.text).note("the other meaning", entry->span).fix("use another name for the index");
+  if (const Entry* entry = find(name.text);
+      entry && !std::holds_alternative<FunctionName>(entry->meaning) && !entry->outside) {
+    diagnostics.report<Code::index_hides>(name.span, name.text)
+        .note("the other meaning", entry->span)
+        .fix("use another name for the index");
     return false;
   }
   if (const Binder* twice = find_index(name.text)) {
-    diagnostics.report<Code::index_twice>(name.span, name.text).note("the first", twice->span).fix("each axis of the left side has an index of its own");
+    diagnostics.report<Code::index_twice>(name.span, name.text)
+        .note("the first", twice->span)
+        .fix("each axis of the left side has an index of its own");
     return false;
   }
   ir::Expr begin, end;
@@ -79,7 +87,8 @@ bool Elaborator::left_side(const ast::Target& target, const std::vector<const as
   if (const auto* s = declared_shape(target.name.text)) declared = *s;
   const bool known = declared_shape(target.name.text) != nullptr;
   if (known && declared.size() != target.items.size()) {
-    diagnostics.report<Code::wrong_rank>(target.span, target.name.text, declared.size(), declared.size() == 1 ? "is" : "es", target.items.size());
+    diagnostics.report<Code::wrong_rank>(target.span, target.name.text, declared.size(),
+                                         declared.size() == 1 ? "is" : "es", target.items.size());
     return false;
   }
   bool sound = true;
@@ -124,8 +133,10 @@ bool Elaborator::left_side(const ast::Target& target, const std::vector<const as
       size = pool.mul(size, index.end);
       ++next;
     }
-    if (pair) subscript = pair_index(*pair, known ? declared[i] : ir::Expr{}, item.span);
-    else subscript = pool.index(left.indices[next - 1]);
+    if (pair)
+      subscript = pair_index(*pair, known ? declared[i] : ir::Expr{}, item.span);
+    else
+      subscript = pool.index(left.indices[next - 1]);
     if (!subscript) return false;
     // A size that two uses disagree on is reported already.
     if (known && involves_broken(subscript)) size = declared[i];
@@ -142,7 +153,9 @@ void Elaborator::index_statement(const ast::Assign& assign, Span at) {
   if (const auto* form = as_topk(*assign.value)) return topk_statement(assign, *form, at);
   const ast::Target& target = assign.targets[0];
   if (assign.targets.size() > 1) {
-    diagnostics.report<Code::several_targets>(assign.targets[1].span).label("only topk gives two results").fix("write one statement for each");
+    diagnostics.report<Code::several_targets>(assign.targets[1].span)
+        .label("only topk gives two results")
+        .fix("write one statement for each");
     for (const auto& t : assign.targets) give_up(t.name);
     return;
   }
@@ -157,10 +170,13 @@ void Elaborator::topk_statement(const ast::Assign& assign, const ast::AxisForm& 
     for (const auto& t : assign.targets) give_up(t.name);
   };
   if (assign.targets.size() > 2) {
-    diagnostics.report<Code::several_targets>(assign.targets[2].span).label("topk gives values and positions").fix("write v[i,j], p[i,j] = topk[x -> j in 0:K](...)");
+    diagnostics.report<Code::several_targets>(assign.targets[2].span)
+        .label("topk gives values and positions")
+        .fix("write v[i,j], p[i,j] = topk[x -> j in 0:K](...)");
     return fail();
   }
-  if (form.axes.size() != 1 || !form.axes[0].target || !form.axes[0].target_range || form.arguments.size() != 1 || !form.arguments[0].value) {
+  if (form.axes.size() != 1 || !form.axes[0].target || !form.axes[0].target_range || form.arguments.size() != 1 ||
+      !form.arguments[0].value) {
     diagnostics.report<Code::topk_axes>(form.head.span).fix("write topk[x -> j in 0:K](p[i,x])");
     return fail();
   }
@@ -174,7 +190,10 @@ void Elaborator::topk_statement(const ast::Assign& assign, const ast::AxisForm& 
       same = x && y && x->name == y->name;
     }
     if (!same) {
-      diagnostics.report<Code::targets_differ>(b.span).label("other subscripts").note("the first target", a.span).fix("write the same index names on both");
+      diagnostics.report<Code::targets_differ>(b.span)
+          .label("other subscripts")
+          .note("the first target", a.span)
+          .fix("write the same index names on both");
       return fail();
     }
   }
@@ -184,7 +203,9 @@ void Elaborator::topk_statement(const ast::Assign& assign, const ast::AxisForm& 
   if (!left_side(target, {assign.value.get()}, left)) return fail();
   const Binder* listed = find_index(axis.target->text);
   if (!listed) {
-    diagnostics.report<Code::free_index>(axis.target->span, axis.target->text).label("lists the results").fix(fmt::format("put it on the left of '{}'", left_text_));
+    diagnostics.report<Code::free_index>(axis.target->span, axis.target->text)
+        .label("lists the results")
+        .fix(fmt::format("put it on the left of '{}'", left_text_));
     return fail();
   }
   const ir::IndexId j = listed->id;
@@ -196,18 +217,21 @@ void Elaborator::topk_statement(const ast::Assign& assign, const ast::AxisForm& 
   const Typed body = expression(*form.arguments[0].value);
   if (!domain || !body) return fail();
   if (pool.depends_on(body.expr, j) || pool.depends_on(domain, j)) {
-    diagnostics.report<Code::topk_uses_target>(form.arguments[0].value->span, axis.target->text).fix(fmt::format("use '{}' inside, '{}' only lists the results", axis.name.text, axis.target->text));
+    diagnostics.report<Code::topk_uses_target>(form.arguments[0].value->span, axis.target->text)
+        .fix(fmt::format("use '{}' inside, '{}' only lists the results", axis.name.text, axis.target->text));
     return fail();
   }
-  define_topk(target.name, assign.targets.size() == 2 ? &assign.targets[1].name : nullptr, left.indices, left.subscripts, left.shape,
-              topk(x, j, body, domain, form.head.span), at);
+  define_topk(target.name, assign.targets.size() == 2 ? &assign.targets[1].name : nullptr, left.indices,
+              left.subscripts, left.shape, topk(x, j, body, domain, form.head.span), at);
 }
 
 void Elaborator::scatter_statement(const ast::Assign& assign, Span at) {
   const ast::Target& target = assign.targets[0];
   const std::string op = assign.op == ir::AssignOp::add ? "+=" : assign.op == ir::AssignOp::max ? "max=" : "min=";
   if (assign.targets.size() > 1) {
-    diagnostics.report<Code::several_targets>(assign.targets[1].span).label("one target").fix("write one statement for each");
+    diagnostics.report<Code::several_targets>(assign.targets[1].span)
+        .label("one target")
+        .fix("write one statement for each");
     return;
   }
   const Entry* entry = find(target.name.text);
@@ -215,17 +239,21 @@ void Elaborator::scatter_statement(const ast::Assign& assign, Span at) {
   if (!t || !new_values.contains(t->tensor)) {
     if (!entry) return report_unknown(target.name.text, target.name.span);
     if (t && program.tensors[t->tensor].entry) {
-      diagnostics.report<Code::inout_assigned_twice>(target.name.span, target.name.text).fix("give the first result a name of its own");
+      diagnostics.report<Code::inout_assigned_twice>(target.name.span, target.name.text)
+          .fix("give the first result a name of its own");
       return;
     }
     if (std::holds_alternative<BrokenName>(entry->meaning)) return;
-    diagnostics.report<Code::scatter_needs_inout>(target.name.span, op, target.name.text).note("declared here", entry->span).fix(fmt::format("declare 'inout {}: ...' among the parameters", target.name.text));
+    diagnostics.report<Code::scatter_needs_inout>(target.name.span, op, target.name.text)
+        .note("declared here", entry->span)
+        .fix(fmt::format("declare 'inout {}: ...' among the parameters", target.name.text));
     return give_up(target.name);
   }
   const ir::TensorId old = t->tensor, fresh = new_values.at(old);
   const std::vector<ir::Expr> extent = program.tensors[old].shape;
   if (extent.size() != target.items.size()) {
-    diagnostics.report<Code::wrong_rank>(target.span, target.name.text, extent.size(), extent.size() == 1 ? "is" : "es", target.items.size());
+    diagnostics.report<Code::wrong_rank>(target.span, target.name.text, extent.size(), extent.size() == 1 ? "is" : "es",
+                                         target.items.size());
     return give_up(target.name);
   }
   std::vector<const ast::Expr*> bodies;
@@ -257,7 +285,8 @@ void Elaborator::scatter_statement(const ast::Assign& assign, Span at) {
   auto names_in = [&](auto& self, const ast::Expr& e) -> void {
     if (!spend(e.span)) return;
     if (const auto* n = std::get_if<ast::NameUse>(&e.node)) {
-      if (n->name != "inf" && n->name != "nan" && n->name != "pi" && n->name != "true" && n->name != "false") add({n->name, e.span}, nullptr, 0);
+      if (n->name != "inf" && n->name != "nan" && n->name != "pi" && n->name != "true" && n->name != "false")
+        add({n->name, e.span}, nullptr, 0);
     } else if (const auto* u = std::get_if<ast::Unary>(&e.node)) {
       self(self, *u->operand);
     } else if (const auto* b = std::get_if<ast::Binary>(&e.node)) {
@@ -280,7 +309,9 @@ void Elaborator::scatter_statement(const ast::Assign& assign, Span at) {
     } else if (const auto* pair = std::get_if<ast::Pair>(&item.value)) {
       add(pair->first, nullptr, i), add(pair->second, nullptr, i);
     } else {
-      diagnostics.report<Code::slice_in_index_form>(item.span).label("takes a whole axis").fix("name the axis with an index");
+      diagnostics.report<Code::slice_in_index_form>(item.span)
+          .label("takes a whole axis")
+          .fix("name the axis with an index");
       sound = false;
     }
   }
@@ -295,8 +326,10 @@ void Elaborator::scatter_statement(const ast::Assign& assign, Span at) {
   for (std::size_t i = 0; i < target.items.size(); ++i) {
     const auto& item = target.items[i];
     ir::Expr e;
-    if (const auto* x = std::get_if<ast::ExprPtr>(&item.value)) e = index_expression(**x);
-    else e = pair_index(std::get<ast::Pair>(item.value), extent[i], item.span);
+    if (const auto* x = std::get_if<ast::ExprPtr>(&item.value))
+      e = index_expression(**x);
+    else
+      e = pair_index(std::get<ast::Pair>(item.value), extent[i], item.span);
     if (!e) return give_up(target.name);
     equation.subscripts.push_back(e);
     if (involves_broken(e) || in_range(e, extent[i], false)) continue;
@@ -320,10 +353,13 @@ void Elaborator::view_statement(const ast::View& view, Span at) {
   const ast::Target& target = view.target;
   const auto* policy = view.value ? std::get_if<ast::Call>(&view.value->node) : nullptr;
   const bool names_a_read =
-      view.value && (std::holds_alternative<ast::Subscript>(view.value->node) ||
-                     (policy && (policy->callee.text == "pad" || policy->callee.text == "clamp" || policy->callee.text == "wrap")));
+      view.value &&
+      (std::holds_alternative<ast::Subscript>(view.value->node) ||
+       (policy && (policy->callee.text == "pad" || policy->callee.text == "clamp" || policy->callee.text == "wrap")));
   if (!names_a_read) {
-    diagnostics.report<Code::view_of_computation>(view.value ? view.value->span : at).label("is computed").fix("a view names a read; leave out 'view' to define a tensor");
+    diagnostics.report<Code::view_of_computation>(view.value ? view.value->span : at)
+        .label("is computed")
+        .fix("a view names a read; leave out 'view' to define a tensor");
     return give_up(target.name);
   }
   if (find(target.name.text) && !find(target.name.text)->outside) {
@@ -334,7 +370,9 @@ void Elaborator::view_statement(const ast::View& view, Span at) {
   if (!left_side(target, {view.value.get()}, left)) return give_up(target.name);
   for (const auto& item : target.items)
     if (!as_name(item)) {
-      diagnostics.report<Code::left_subscript>(item.span).label("is not an index name").fix("give the view one index for each axis");
+      diagnostics.report<Code::left_subscript>(item.span)
+          .label("is not an index name")
+          .fix("give the view one index for each axis");
       return give_up(target.name);
     }
   const Typed value = expression(*view.value);
@@ -369,8 +407,11 @@ void Elaborator::require_statement(const ast::Require& r, Span at) {
     open.pop_back();
     if (!seen.insert(e).second) continue;
     const ir::Node& n = pool[e];
-    if (n.op == ir::Op::read || n.op == ir::Op::scalar || n.op == ir::Op::index || (!ir::is_elementwise(n.op) && n.op != ir::Op::constant && n.op != ir::Op::symbol && n.op != ir::Op::cast)) {
-      diagnostics.report<Code::requirement_on_data>(r.condition->span, sizes.text(e)).label("is not a size").fix("require a condition on sizes and compile-time values");
+    if (n.op == ir::Op::read || n.op == ir::Op::scalar || n.op == ir::Op::index ||
+        (!ir::is_elementwise(n.op) && n.op != ir::Op::constant && n.op != ir::Op::symbol && n.op != ir::Op::cast)) {
+      diagnostics.report<Code::requirement_on_data>(r.condition->span, sizes.text(e))
+          .label("is not a size")
+          .fix("require a condition on sizes and compile-time values");
       return;
     }
     open.insert(open.end(), n.args.begin(), n.args.end());
@@ -379,7 +420,8 @@ void Elaborator::require_statement(const ast::Require& r, Span at) {
     auto& d = diagnostics.report<Code::requirement_fails>(r.condition->span, source.slice(r.condition->span));
     for (ir::Expr e : seen)
       if (pool[e].op == ir::Op::symbol)
-        if (const ir::Symbol& s = program.symbols[pool[e].payload]; s.value) d.note(fmt::format("'{}' is {}", s.name, *s.value));
+        if (const ir::Symbol& s = program.symbols[pool[e].payload]; s.value)
+          d.note(fmt::format("'{}' is {}", s.name, *s.value));
     return;
   }
   require(c, at);

@@ -21,7 +21,8 @@ struct Checked {
     file = parse(source, diagnostics);
     if (!diagnostics.has_errors())
       for (const ast::Item& item : file.items)
-        if (const auto* kernel = std::get_if<ast::Kernel>(&item.node)) program = check(*kernel, &file, source, bindings, diagnostics);
+        if (const auto* kernel = std::get_if<ast::Kernel>(&item.node))
+          program = check(*kernel, &file, source, bindings, diagnostics);
     errors = render(diagnostics, source);
   }
 

@@ -1,5 +1,5 @@
-// Every kernel of examples/: accepted, well formed, and its printed index form comes back as itself; kernels over a type
-// for every type that suits them.
+// Every kernel of examples/: accepted, well formed, and its printed index form comes back as itself; kernels over a
+// type for every type that suits them.
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -59,9 +59,12 @@ TEST_CASE("examples over a type") {
         for (int t = 0; t < kDTypeCount; ++t) {
           const auto type = static_cast<DType>(t);
           const Checked checked(text, {{}, {{ct.name.text, type}}});
-          if (is_float(type)) comes_back(checked);
-          else if (checked.program) CHECK(ir::verify_program(*checked.program).empty());
-          else CHECK_FALSE(checked.errors.empty());
+          if (is_float(type))
+            comes_back(checked);
+          else if (checked.program)
+            CHECK(ir::verify_program(*checked.program).empty());
+          else
+            CHECK_FALSE(checked.errors.empty());
           ++met;
         }
       }

@@ -1,8 +1,8 @@
 // What the prover claims is true: random claims under random ranges, requirements and guards, each proved one tried at
 // every point of a small box of sizes. A counterexample would be a read outside memory.
-#include <random>
-
 #include <fmt/format.h>
+
+#include <random>
 
 #include "dsl/check/proofs.h"
 #include "dsl/ir/operators.h"
@@ -20,13 +20,14 @@ namespace {
 
 constexpr int kSymbols = 3;
 constexpr int kIndices = 2;
-constexpr int kLargest = 3;  // value of a symbol
+constexpr int kLargest = 3;         // value of a symbol
 constexpr std::int64_t kSteps = 8;  // points tried of one index
 
 class Claim {
  public:
   explicit Claim(std::uint32_t seed) : random_(seed) {
-    for (int s = 0; s < kSymbols; ++s) program_.symbols.push_back({std::string(1, static_cast<char>('A' + s)), DType::i64, false, {}});
+    for (int s = 0; s < kSymbols; ++s)
+      program_.symbols.push_back({std::string(1, static_cast<char>('A' + s)), DType::i64, false, {}});
     for (int i = 0; i < kIndices; ++i) {
       const Expr begin = pick(4) ? pool().integer(0) : value(1, false);
       const ir::IndexId id = program_.add_index(std::string(1, static_cast<char>('i' + i)), begin, value(2, false));
@@ -57,11 +58,14 @@ class Claim {
               bool holds = true;
               for (std::size_t g = 0; g < guards_.size() && holds; ++g) holds = (at(guards_[g]) != 0) == truths_[g];
               if (!holds || at(low_) + strict_ <= at(high_)) continue;
-              std::string text = fmt::format("{} {} {} at", sizes_.text(low_), strict_ ? "<" : "<=", sizes_.text(high_));
+              std::string text =
+                  fmt::format("{} {} {} at", sizes_.text(low_), strict_ ? "<" : "<=", sizes_.text(high_));
               for (auto v : symbols_) text += fmt::format(" {}", v);
               for (auto v : indices_) text += fmt::format(" {}", v);
-              for (std::size_t g = 0; g < guards_.size(); ++g) text += fmt::format("; {}{}", truths_[g] ? "" : "not ", sizes_.text(guards_[g]));
-              for (const auto& i : program_.indices) text += fmt::format("; {} in {}:{}", i.name, sizes_.text(i.begin), sizes_.text(i.end));
+              for (std::size_t g = 0; g < guards_.size(); ++g)
+                text += fmt::format("; {}{}", truths_[g] ? "" : "not ", sizes_.text(guards_[g]));
+              for (const auto& i : program_.indices)
+                text += fmt::format("; {} in {}:{}", i.name, sizes_.text(i.begin), sizes_.text(i.end));
               return text;
             }
     return {};
@@ -78,15 +82,20 @@ class Claim {
       if (kind < 3) return pool().symbol(static_cast<ir::SymbolId>(pick(kSymbols)));
       return pool().index(static_cast<ir::IndexId>(pick(kIndices)));
     }
-    constexpr Op kOps[] = {Op::add, Op::add, Op::sub, Op::sub, Op::mul, Op::mul, Op::floordiv, Op::mod, Op::min, Op::max, Op::abs, Op::where, Op::neg};
+    constexpr Op kOps[] = {Op::add, Op::add, Op::sub, Op::sub, Op::mul,   Op::mul, Op::floordiv,
+                           Op::mod, Op::min, Op::max, Op::abs, Op::where, Op::neg};
     const Op op = kOps[pick(13)];
     if (op == Op::neg || op == Op::abs) return pool().apply(op, {value(depth - 1, with_indices)});
-    if (op == Op::where) return pool().apply(op, {condition(1, with_indices), value(depth - 1, with_indices), value(depth - 1, with_indices)});
+    if (op == Op::where)
+      return pool().apply(op,
+                          {condition(1, with_indices), value(depth - 1, with_indices), value(depth - 1, with_indices)});
     return pool().apply(op, {value(depth - 1, with_indices), value(depth - 1, with_indices)});
   }
 
   Expr condition(int depth, bool with_indices = true) {
-    if (depth > 1 && pick(3) == 0) return pool().apply(pick(2) ? Op::and_ : Op::or_, {condition(depth - 1, with_indices), condition(depth - 1, with_indices)});
+    if (depth > 1 && pick(3) == 0)
+      return pool().apply(pick(2) ? Op::and_ : Op::or_,
+                          {condition(depth - 1, with_indices), condition(depth - 1, with_indices)});
     constexpr Op kOps[] = {Op::eq, Op::ne, Op::lt, Op::le, Op::gt, Op::ge};
     return pool().apply(kOps[pick(6)], {value(depth, with_indices), value(depth, with_indices)});
   }
