@@ -51,7 +51,7 @@ struct Call {
   Bound bound;
 };
 
-void run(const Binding& binding, std::vector<Argument> list, Call& call) {
+void run(const Binding& binding, const std::vector<Argument>& list, Call& call) {
   binding.match(list, call.args);
   binding.bind(call.args, call.bound);
   binding.check_outputs(call.args, call.bound);
