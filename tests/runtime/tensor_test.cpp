@@ -94,7 +94,9 @@ TEST_CASE("DLPack goes out and comes in") {
   CHECK(back.get({1, 2}) == 6);
   for (quern::ElementType type : {quern::f64, quern::f16, quern::bf16, quern::e4m3, quern::e5m2, quern::i64, quern::i8, quern::u8, quern::boolean})
     CHECK(quern::Tensor::from_dlpack(quern::Tensor(type, {2}).to_dlpack_unversioned()).type() == type);
-  CHECK(quern::Tensor(quern::f32, {0}).to_dlpack()->dl_tensor.data == nullptr);
+  DLManagedTensorVersioned* none = quern::Tensor(quern::f32, {0}).to_dlpack();
+  CHECK(none->dl_tensor.data == nullptr);
+  none->deleter(none);
 
   std::vector<std::int64_t> shape{3}, strides{2};
   std::vector<float> values{0, 1, 2, 3, 4, 5, 6};
