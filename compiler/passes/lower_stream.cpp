@@ -369,7 +369,7 @@ void GroupLowering::emit_finish(Block& out, const Stage& stage) {
   if (shift.finish) {
     const Expr own = read_state(target, stage.free);
     const Expr value = pool_.rewrite(shift.finish, [&](Expr x) -> Expr { return pool_[x].op == Op::accumulator ? pool_.cast(own, pool_[x].type) : Expr{}; });
-    emit_value(out, target, stage.free, pool_.where(r.live, pool_.cast(value, type), own), "finish " + note_of(stage));
+    emit_value(out, target, stage.free, pool_.where(r.live, pool_.cast(value, pool_.type(own)), own), "finish " + note_of(stage));
   }
 }
 
