@@ -248,6 +248,7 @@ Expr ExprPool::rewrite(Expr root, const std::function<Expr(Expr)>& rule) {
     Expr out = e;
     if (changed) {
       if (is_elementwise(node.op)) out = apply(node.op, args);
+      else if (node.op == Op::scan) out = scan(node.axes[0], args[0], args[2], node.type);
       else if (node.op == Op::cast) out = cast(args[0], node.type, node.flags);
       else {
         Node copy = node;
