@@ -300,9 +300,10 @@ std::optional<Known> Evaluator::folded_exponential(Expr argument, const Point& p
 }
 
 std::optional<Known> Evaluator::divided_by_outer(const Known& x, const Known& y) {
-  // With AVX-512 only: its scalef applies the exponent in one instruction.
+  // With AVX-512 only: its scalef applies the exponent in one instruction. Not for sizes and scalars, known at entry:
+  // a mean of equal values is exactly that value.
   Value* wide = y.value;
-  if (!f.target.avx512 || lanes != 16 || y.scope >= x.scope || !x.value->getType()->isVectorTy() || !wide->getType()->getScalarType()->isFloatTy() || constant(wide)) {
+  if (!f.target.avx512 || lanes != 16 || y.scope == 0 || y.scope >= x.scope || !x.value->getType()->isVectorTy() || !wide->getType()->getScalarType()->isFloatTy() || constant(wide)) {
     return {};
   }
   Builder& b = f.b;
