@@ -69,6 +69,7 @@ struct Simplifier {
       }
       if (is_elementwise(node.op)) out = pool.apply(node.op, args);
       else if (node.op == Op::cast) out = pool.cast(args[0], node.type, node.flags);
+      else if (node.op == Op::scan && pool.is_true(args[1])) out = pool.scan(node.axes[0], args[0], args[2], node.type);
       else {
         Node copy = node;
         copy.args = std::move(args);
