@@ -1,3 +1,0 @@
-if(TARGET quern_fuzz)
-  set(links quern_fuzz)
-endif()
