@@ -223,7 +223,6 @@ Value<R> Machine<R>::scattered(std::size_t k, TensorId tensor, const std::int64_
   const Precision& p = precision(is_small_float(type) ? DType::f32 : type);
   Total<R> total;
   if (real) total.add(entry);
-  double reach = real ? std::fabs(static_cast<double>(entry.v)) : 0;  // no partial sum is larger
   Item cast;
   cast.type = is_small_float(type) ? DType::f32 : type;
   cast.from = from;
@@ -236,7 +235,7 @@ Value<R> Machine<R>::scattered(std::size_t k, TensorId tensor, const std::int64_
     switch (eq.equation.op) {
       case ir::AssignOp::add:
         if (real)
-          total.add(v), reach += std::fabs(static_cast<double>(v.v)) + v.e;
+          total.add(v);
         else
           entry = V::integer(
               static_cast<std::int64_t>(static_cast<std::uint64_t>(entry.i) + static_cast<std::uint64_t>(v.i)),
@@ -257,13 +256,6 @@ Value<R> Machine<R>::scattered(std::size_t k, TensorId tensor, const std::int64_
     }
   }
   if (real && eq.equation.op == ir::AssignOp::add) entry = total.finish(p);
-  // In memory of a small float each addition but the last may round, as atomic additions do.
-  if (const std::int64_t n =
-          bucket.starts[static_cast<std::size_t>(position) + 1] - bucket.starts[static_cast<std::size_t>(position)];
-      n > 1 && is_small_float(type) && eq.equation.op == ir::AssignOp::add)
-    entry.e = reach < largest_finite(type)
-                  ? entry.e + static_cast<double>(n - 1) * (unit_roundoff(type) * reach + smallest_subnormal(type))
-                  : kInf;
   if (!real && eq.equation.op == ir::AssignOp::add) entry.i = wrapped_to(type, entry.i);
   return is_small_float(type) ? rounded<R>(type, entry, p) : entry;
 }

@@ -312,13 +312,55 @@ tile::Kernel GroupLowering::run() {
 
 namespace {
 
+/// to[...] = from[...], element by element, as a group of its own.
+Group copy_group(Program& p, TensorId from, TensorId to) {
+  Stage s;
+  s.targets = s.stored_targets = {to};
+  s.stored = true;
+  for (Expr size : p.tensors[from].shape) {
+    const IndexId i = p.add_index("i", p.pool.integer(0), size);
+    s.free.push_back(i);
+    s.subscripts.push_back(p.pool.index(i));
+  }
+  s.body = p.pool.cast(p.pool.read(from, p.tensors[from].type, s.subscripts), p.tensors[to].type);
+  Group group;
+  group.grid = s.free;
+  group.stages = {s};
+  return group;
+}
+
+/// Sums of small floats accumulate in f32: such a scatter runs in f32 workspace between two copies.
+std::vector<Group> widen_scatters(Program& p, std::vector<Group> groups) {
+  std::vector<Group> out;
+  for (Group& group : groups) {
+    Stage& s = group.stages[0];
+    const TensorId target = s.targets[0];
+    if (s.form != Form::scatter || s.op != AssignOp::add || !is_small_float(p.tensors[target].type)) {
+      out.push_back(std::move(group));
+      continue;
+    }
+    Tensor wide = p.tensors[target];
+    wide.name += "_sums";
+    wide.type = DType::f32;
+    wide.role = Role::temp;
+    wide.entry.reset();
+    const TensorId held = p.add_tensor(wide);
+    out.push_back(copy_group(p, *p.tensors[target].entry, held));
+    s.targets = s.stored_targets = {held};
+    s.body = p.pool.cast(s.body, DType::f32);
+    out.push_back(std::move(group));
+    out.push_back(copy_group(p, held, target));
+  }
+  return out;
+}
+
 tile::Module lower(Program program, const PlanInput& input) {
   tile::Module module;
   module.program = std::move(program);
   Program& p = module.program;
   std::set<TensorId> workspace;
   std::size_t number = 0;
-  for (Group& group : fuse_equations(p)) {
+  for (Group& group : widen_scatters(p, fuse_equations(p))) {
     for (const Stage& s : group.stages)
       if (s.stored)
         for (TensorId t : s.targets)

@@ -100,8 +100,7 @@ void Builder::scatter_statement() {
     return;
   }
   const bool real_valued = rng.chance(80);
-  const DType type = real_valued && options.exact ? DType::f32
-                     : real_valued ? rng.pick({DType::f32, DType::f32, DType::f64, DType::f16, DType::bf16}) : rng.pick({DType::i32, DType::i64});
+  const DType type = real_valued ? rng.pick({DType::f32, DType::f32, DType::f64, DType::f16, DType::bf16}) : rng.pick({DType::i32, DType::i64});
   const std::string body = real_valued ? real(scope, 1) : integer(scope, 1, type);
   Shape shape{rows};
   std::string subscripts = ids.name + '[' + along->name + ']';
