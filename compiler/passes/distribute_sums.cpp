@@ -5,6 +5,7 @@
 // the two sums is NaN although the weight written has one sign; @precise leaves the sum whole.
 #include <algorithm>
 
+#include "compiler/passes/empty_loops.h"
 #include "compiler/passes/passes.h"
 #include "compiler/passes/walk.h"
 
@@ -92,7 +93,7 @@ bool distribute_sums(Program& program) {
       if (each) {
         Expr total;
         for (auto [term, sign] : terms) {
-          const Expr form = pool.reduce(Reducer::sum, root.axes, term, root.args[1], root.type);
+          const Expr form = outside_loops(program, pool.reduce(Reducer::sum, root.axes, term, root.args[1], root.type), equation.indices);
           Temp temp = add_temp(program, program.tensors[equation.targets[0]].name + "_term", root.type,
                                free_in_order(pool, form, equation.indices));
           temp.equation.body = fresh_copy(program, form, temp.renaming);

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "compiler/passes/closed_forms.h"
+#include "compiler/passes/empty_loops.h"
 #include "compiler/passes/passes.h"
 #include "compiler/passes/walk.h"
 
@@ -25,7 +26,7 @@ struct Expander {
   /// A temp over `free` holding a reduction; returns its value at the point `free`.
   Expr reduced(const Equation& of, const char* label, Reducer reducer, const std::vector<IndexId>& axes, Expr body, Expr domain,
                DType type) {
-    const Expr form = pool.reduce(reducer, axes, body, domain, type);
+    const Expr form = outside_loops(program, pool.reduce(reducer, axes, body, domain, type), of.indices);
     const std::vector<IndexId> free = free_in_order(pool, form, of.indices);
     Temp temp = add_temp(program, program.tensors[of.targets[0]].name + "_" + label, type, free);
     temp.equation.body = fresh_copy(program, form, temp.renaming);

@@ -1,11 +1,14 @@
 // flatten: every reduce, map, scan and topk below the root of an equation gets a temp of its own over its free indices.
 // Goes in: any checked program. Comes out: equations whose body is pointwise, or one binding form over pointwise bodies.
 // The idea is in the guards: a form that stood behind a condition (a branch of `where`, the domain of a form around it,
-// a softmax that is zero at the point) inherits that condition when reading without it could go wrong, so a guarded-off
-// point reads nothing; its value there is never used.
+// a softmax that is zero at the point, a loop that it leaves and that may be empty) inherits that condition when reading
+// without it could go wrong, so a guarded-off point reads nothing; its value there is never used.
 #include <algorithm>
+#include <map>
 #include <stdexcept>
+#include <tuple>
 
+#include "compiler/passes/empty_loops.h"
 #include "compiler/passes/free_previous.h"
 #include "compiler/passes/passes.h"
 #include "compiler/passes/ranges.h"
@@ -33,7 +36,8 @@ struct Flattener {
   std::string base;  // name of the target being flattened
   Span span;
   std::vector<IndexId> order;  // of its indices
-  std::unordered_map<std::uint64_t, Expr> done;   // (expression, guard) -> flat expression
+  std::vector<IndexId> around;  // the loops at hand: of the equation, then of the forms around
+  std::map<std::tuple<Expr, Expr, std::vector<IndexId>>, Expr> done;  // (expression, guard, loops) -> flat expression
   std::unordered_map<std::uint32_t, Expr> named;  // form with its guard -> read of its temp
   std::unordered_map<std::uint32_t, bool> plain;  // pointwise already, and no softmax to guard by
   /// Tensors that are a structural zero outside a condition, over the indices of their axes.
@@ -49,6 +53,7 @@ struct Flattener {
   void begin(const Equation& equation) {
     base = program.tensors[equation.targets[0]].name;
     order = equation.indices;
+    around = order;
     span = equation.span;
     done.clear();
     named.clear();
@@ -102,7 +107,7 @@ struct Flattener {
 
   Expr visit(Expr e, Expr guard) {
     if (is_plain(e)) return e;
-    const std::uint64_t key = (std::uint64_t(e.id) << 32) | guard.id;
+    const std::tuple key(e, guard, around);
     if (auto it = done.find(key); it != done.end()) return it->second;
     const Node node = pool[e];
     Expr result;
@@ -154,6 +159,8 @@ struct Flattener {
   /// The form with flat operands; sums and products take the type that they accumulate in.
   Expr form(const Node& node, Expr guard) {
     Node copy = node;
+    const std::size_t outside = around.size();
+    around.insert(around.end(), node.axes.begin(), node.axes.end());
     if (node.op == Op::scan) {
       copy.args[0] = visit(node.args[0], guard);
       copy.args[2] = visit(node.args[2], guard);
@@ -161,6 +168,7 @@ struct Flattener {
       copy.args[1] = visit(node.args[1], guard);
       copy.args[0] = visit(node.args[0], both(pool, guard, copy.args[1]));
     }
+    around.resize(outside);
     if (node.op == Op::reduce) {
       const auto reducer = static_cast<Reducer>(node.payload);
       if (reducer == Reducer::sum || reducer == Reducer::prod) copy.args[0] = pool.cast(copy.args[0], node.type);
@@ -171,24 +179,13 @@ struct Flattener {
   /// `form` as it may run at every point of its indices, without `guard` around it.
   Expr guarded(Expr form, Expr guard) {
     if (pool.is_true(guard)) return form;
-    const Ranges ranges(program);
-    if (ranges.reads_in_range(form)) return form;
-    Node node = pool[form];
-    std::vector<Expr> parts = conjuncts(pool, guard);
-    if (node.op == Op::reduce) {
-      node.args[1] = both(pool, conjunction(pool, parts), node.args[1]);
-      return pool.intern(std::move(node));
-    }
-    const Expr condition = conjunction(pool, parts);
-    node.args[0] = pool.where(condition, node.args[0], node.op == Op::scan ? pool.previous(pool.type(node.args[0]))
-                                                                           : zero(pool, pool.type(node.args[0])));
-    if (node.op == Op::scan) node.args[2] = pool.where(condition, node.args[2], zero(pool, pool.type(node.args[2])));
-    return pool.intern(std::move(node));
+    if (Ranges(program).reads_in_range(form)) return form;
+    return under_guard(program, form, conjunction(pool, conjuncts(pool, guard)));
   }
 
   /// Gives a flat form its temp and returns the read of it.
   Expr name_form(Expr form, Expr guard) {
-    form = guarded(form, guard);
+    form = outside_loops(program, guarded(form, guard), around);
     if (auto it = named.find(form.id); it != named.end()) return it->second;
     const Node node = pool[form];
     const std::string label(label_of(node));

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "compiler/passes/closed_forms.h"
+#include "compiler/passes/empty_loops.h"
 #include "compiler/passes/passes.h"
 #include "compiler/passes/ranges.h"
 #include "compiler/passes/walk.h"
@@ -128,7 +129,7 @@ struct Hoister {
 
   /// A temp with the reduction of `body`, read at the point of the equation.
   Expr reduction(const Equation& of, Reducer reducer, const std::vector<IndexId>& axes, Expr body, Expr domain, DType type) {
-    const Expr form = pool.reduce(reducer, axes, body, domain, type);
+    const Expr form = outside_loops(program, pool.reduce(reducer, axes, body, domain, type), of.indices);
     const std::string base = program.tensors[of.targets[0]].name;
     std::string label(1, '_');  // not "_" + ...: g++ 12 warns of its own string there
     label += name(reducer);

@@ -10,6 +10,7 @@
 #include <set>
 
 #include "compiler/passes/closed_forms.h"
+#include "compiler/passes/empty_loops.h"
 #include "compiler/passes/passes.h"
 #include "compiler/passes/ranges.h"
 #include "compiler/passes/walk.h"
@@ -119,7 +120,10 @@ struct Planner {
     for (IndexId i : pool.free_indices(body))
       if (axes.contains(i) && !after.contains(i)) done.push_back(i);
     if (done.empty()) return body;
-    const Expr form = pool.reduce(Reducer::sum, done, body, {}, type);
+    std::vector<IndexId> around = of.indices;
+    for (IndexId i : pool[of.body].axes)
+      if (std::find(done.begin(), done.end(), i) == done.end()) around.push_back(i);
+    const Expr form = outside_loops(program, pool.reduce(Reducer::sum, done, body, {}, type), around);
     const std::vector<IndexId> free = free_in_order(pool, form, of.indices);
     Temp temp = add_temp(program, program.tensors[of.targets[0]].name + "_part", type, free);
     temp.equation.body = fresh_copy(program, form, temp.renaming);

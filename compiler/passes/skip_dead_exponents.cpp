@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "compiler/passes/closed_forms.h"
+#include "compiler/passes/empty_loops.h"
 #include "compiler/passes/passes.h"
 #include "compiler/passes/walk.h"
 
@@ -151,7 +152,7 @@ bool skip_dead_exponents(Program& program) {
       Op exp = Op::exp;
       if (const auto dead = finder.find_factor(root.args[0], exp)) {
         auto reduction = [&](Reducer reducer, Expr body, Expr domain, DType type) {
-          const Expr form = pool.reduce(reducer, root.axes, body, domain, type);
+          const Expr form = outside_loops(program, pool.reduce(reducer, root.axes, body, domain, type), equation.indices);
           Temp temp = add_temp(program, program.tensors[equation.targets[0]].name + "_" + std::string(name(reducer)), type,
                                free_in_order(pool, form, equation.indices));
           temp.equation.body = fresh_copy(program, form, temp.renaming);
