@@ -74,7 +74,8 @@ struct Printer {
     std::string target;
     if (s.want_values) target = tensor(s.values);
     if (s.want_positions) target += (target.empty() ? "" : ", ") + tensor(s.positions);
-    line(fmt::format("{} = {}({}[0:{}], {})", target, s.sort ? "sort" : "select", tensor(s.source), text(s.extent), text(s.k)));
+    const std::string live = s.has_live ? " where " + tensor(s.live) : "";
+    line(fmt::format("{} = {}({}[0:{}]{}, {})", target, s.sort ? "sort" : "select", tensor(s.source), text(s.extent), live, text(s.k)));
   }
 
   void kernel(const Kernel& k) {

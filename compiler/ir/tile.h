@@ -81,14 +81,16 @@ struct Nest {
 };
 
 /// Per execution: takes `extent` values of the scratch row `source` (offset 0, contiguous) and writes the k largest
-/// (descending, stable, NaN largest), or all of them sorted ascending when `sort`.
+/// (descending, stable, NaN largest), or all of them sorted ascending when `sort`. Points that are not live are never taken.
 struct Select {
   TensorId source = 0;
   Expr extent;
   Expr k;
   bool sort = false;        // ascending, k == extent
   TensorId values = 0;      // scratch rows of at least k elements
-  TensorId positions = 0;   // scratch i32; -1 where the extent is short of k
+  TensorId positions = 0;   // scratch i32; -1, beside the lowest value, where the live points are short of k
+  TensorId live = 0;        // scratch bool, beside the source row, when has_live
+  bool has_live = false;
   bool want_values = true, want_positions = true;
 };
 

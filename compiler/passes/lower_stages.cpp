@@ -335,7 +335,7 @@ void GroupLowering::emit_select(Block& out, const Stage& stage) {
   const DType type = pool_.type(body);
   const Tile row = make_tile(note_of(stage) + "_row", type, {along}, along);
   const bool values = sort ? !stage.argsort : true;
-  const bool positions = sort ? stage.argsort : stage.targets.size() > 1 || domain;
+  const bool positions = sort ? stage.argsort : stage.targets.size() > 1;
 
   Stage fill = stage;
   fill.form = Form::pointwise;
@@ -350,6 +350,15 @@ void GroupLowering::emit_select(Block& out, const Stage& stage) {
   u.subscripts = tile_subscripts(row);
   u.body = domain ? pool_.where(domain, body, identity_of(pool_, Reducer::max, type)) : body;
   load.updates.push_back(u);
+  Tile live;  // a masked point must not stand for one that ties with what fills its place
+  const bool masked = domain && !sort;
+  if (masked) {
+    live = make_tile(note_of(stage) + "_live", DType::boolean, {along}, along);
+    u.target = live.scratch;
+    u.subscripts = tile_subscripts(live);
+    u.body = domain;
+    load.updates.push_back(u);
+  }
   load.note = "row of " + note_of(stage);
   at->push_back({std::move(load)});
 
@@ -358,6 +367,7 @@ void GroupLowering::emit_select(Block& out, const Stage& stage) {
   select.extent = pool_.sub(program_.indices[along].end, program_.indices[along].begin);
   select.k = pool_.sub(program_.indices[kept].end, program_.indices[kept].begin);
   select.sort = sort;
+  if (masked) select.has_live = true, select.live = live.scratch;
   select.want_values = values;
   select.want_positions = positions;
   Tile best, where;
@@ -365,28 +375,15 @@ void GroupLowering::emit_select(Block& out, const Stage& stage) {
   if (positions) where = make_tile(note_of(stage) + "_positions", DType::i32, {kept}, kept), select.positions = where.scratch;
   at->push_back({select});
 
-  // A selected point outside the domain stands for "short of K".
-  Expr live;
-  if (domain && positions && !sort) {
-    const Expr p = pool_.cast(read_tile(where), DType::i64);
-    const Expr found = pool_.apply(Op::ge, {p, pool_.integer(0)});
-    // Nothing is read for a position that is not there.
-    live = pool_.where(found, pool_.substitute(domain, {{along, pool_.add(p, program_.indices[along].begin)}}), pool_.boolean(false));
-  }
   auto hand_out = [&](std::size_t which, Expr value) {
     store_row(*at, stage, which, best, kept, kept, value);
   };
-  if (values) {
-    Expr v = read_tile(best);
-    if (live) v = pool_.where(live, v, identity_of(pool_, Reducer::max, type));
-    hand_out(0, v);
-  }
+  if (values) hand_out(0, read_tile(best));
   if (positions && (sort || stage.targets.size() > 1)) {
     Expr p = read_tile(where);
     const Expr begin = program_.indices[along].begin;
     if (!(pool_.is_integer_constant(begin) && begin == pool_.integer(0)) && !sort)
       p = pool_.where(pool_.apply(Op::ge, {p, pool_.integer(0, DType::i32)}), pool_.add(p, pool_.cast(begin, DType::i32)), p);
-    if (live) p = pool_.where(live, p, pool_.integer(-1, DType::i32));
     hand_out(sort ? 0 : 1, p);
   }
 }

@@ -32,8 +32,9 @@ inline constexpr std::uint32_t kNoSource = 0xffffffffu;
 /// What kernels call. `default_helpers()` (compile_cpu.h) fills it.
 struct Helpers {
   /// The k largest of n values (descending, stable, NaN largest), or all ascending when `sort`; missing ones get
-  /// fill (-inf, lowest integer) and position -1. `values` and `positions` may be null. `dtype` is quern::DType.
-  void (*select)(std::int32_t dtype, const void* row, std::int64_t n, std::int64_t k, std::int32_t sort, void* values,
+  /// fill (-inf, lowest integer) and position -1. Values whose byte in `live` is 0 are not there. `live`, `values` and
+  /// `positions` may be null. `dtype` is quern::DType.
+  void (*select)(std::int32_t dtype, const void* row, const std::uint8_t* live, std::int64_t n, std::int64_t k, std::int32_t sort, void* values,
                  std::int32_t* positions);
   void (*report)(Status* status, std::uint32_t tensor, std::int32_t axis, std::int64_t value, std::int64_t extent,
                  std::uint32_t source, std::int32_t rank, const std::int64_t* position);

@@ -24,10 +24,11 @@ bool larger(T x, T y) {
 }
 
 template <class T>
-void select_row(const T* row, std::int64_t n, std::int64_t k, bool sort, T* values, std::int32_t* positions) {
-  const std::int64_t count = std::max<std::int64_t>(0, std::min(n, k));
+void select_row(const T* row, const std::uint8_t* live, std::int64_t n, std::int64_t k, bool sort, T* values, std::int32_t* positions) {
   std::vector<std::int32_t> order(static_cast<std::size_t>(std::max<std::int64_t>(n, 0)));
   std::iota(order.begin(), order.end(), 0);
+  if (live) std::erase_if(order, [&](std::int32_t i) { return !live[i]; });
+  const std::int64_t count = std::clamp<std::int64_t>(k, 0, static_cast<std::int64_t>(order.size()));
   if (sort) {
     std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) { return larger(row[b], row[a]); });
   } else {
@@ -48,9 +49,10 @@ void select_row(const T* row, std::int64_t n, std::int64_t k, bool sort, T* valu
   }
 }
 
-void select(std::int32_t dtype, const void* row, std::int64_t n, std::int64_t k, std::int32_t sort, void* values, std::int32_t* positions) {
+void select(std::int32_t dtype, const void* row, const std::uint8_t* live, std::int64_t n, std::int64_t k, std::int32_t sort, void* values,
+            std::int32_t* positions) {
   auto run = [&]<class T>(T) {
-    select_row(static_cast<const T*>(row), n, k, sort != 0, static_cast<T*>(values), positions);
+    select_row(static_cast<const T*>(row), live, n, k, sort != 0, static_cast<T*>(values), positions);
   };
   switch (static_cast<DType>(dtype)) {
     case DType::f64: return run(double{});

@@ -94,13 +94,14 @@ void emit_select(Frame& f, const tile::Select& s) {
   Value* none = llvm::ConstantPointerNull::get(b.getPtrTy());
   Value* values = s.want_values ? f.data(s.values) : none;
   Value* positions = s.want_positions ? f.data(s.positions) : none;
+  Value* live = s.has_live ? f.data(s.live) : none;
   Value* call = f.helper(0);
   b.SetInsertPoint(f.here);
   llvm::Type* i32 = b.getInt32Ty();
   llvm::Type* i64 = b.getInt64Ty();
   llvm::Type* ptr = b.getPtrTy();
-  auto* type = llvm::FunctionType::get(b.getVoidTy(), {i32, ptr, i64, i64, i32, ptr, ptr}, false);
-  b.CreateCall(type, call, {b.getInt32(static_cast<std::uint32_t>(f.program.tensors[s.source].type)), row, extent, k,
+  auto* type = llvm::FunctionType::get(b.getVoidTy(), {i32, ptr, ptr, i64, i64, i32, ptr, ptr}, false);
+  b.CreateCall(type, call, {b.getInt32(static_cast<std::uint32_t>(f.program.tensors[s.source].type)), row, live, extent, k,
                             b.getInt32(s.sort ? 1 : 0), values, positions});
 }
 
