@@ -74,10 +74,12 @@ struct Strength {
         if (pool.is_constant(b) || (!computed(a) && !computed(b))) return {};
         auto stays = [&](IndexId i) { return pool.depends_on(a, i) && !pool.depends_on(b, i); };
         if (!std::any_of(stage.free.begin(), stage.free.end(), stays) && !std::any_of(stage.axes.begin(), stage.axes.end(), stays)) return {};
-        // A tiny divisor is scaled up first: its reciprocal must not overflow where the quotient would not.
-        const double limit = n.type == DType::f32 ? 0x1p-100 : 0x1p-1000, lift = n.type == DType::f32 ? 0x1p64 : 0x1p512;
-        const Expr one = pool.real(1, n.type);
-        const Expr scale = pool.where(pool.less(pool.apply(Op::abs, {b}), pool.real(limit, n.type)), pool.real(lift, n.type), one);
+        // A divisor near the ends of the range is scaled first: its reciprocal must not overflow or lose digits.
+        const double lift = n.type == DType::f32 ? 0x1p64 : 0x1p512;
+        const double tiny = n.type == DType::f32 ? 0x1p-100 : 0x1p-1000, huge = 1 / tiny;
+        const Expr one = pool.real(1, n.type), size = pool.apply(Op::abs, {b});
+        const Expr scale = pool.where(pool.less(size, pool.real(tiny, n.type)), pool.real(lift, n.type),
+                                      pool.where(pool.less(pool.real(huge, n.type), size), pool.real(1 / lift, n.type), one));
         return pool.mul(pool.mul(a, scale), pool.div(one, pool.mul(b, scale)));
       }
       return {};

@@ -112,7 +112,9 @@ double real_value(Rng& rng, const std::string& kind, DType type, std::int64_t n)
     const int reach = type == DType::e4m3 ? 6 : type == DType::e5m2 || type == DType::f16 ? 11 : 18;
     return std::ldexp(rng.chance(50) ? 1 + rng.unit() : -1 - rng.unit(), rng.between(-reach, reach));
   }
-  if (kind == "special" && rng.chance(25)) return rng.pick({inf, -inf, std::nan(""), -0.0, 0.0, top, -top, smallest_subnormal(type)});
+  // Large, but so that a product of three stays in range: which partial product overflows is up to the contraction order.
+  const double big = std::min(top, 0x1p40);
+  if (kind == "special" && rng.chance(25)) return rng.pick({inf, -inf, std::nan(""), -0.0, 0.0, big, -big, smallest_subnormal(type)});
   return rng.normal();
 }
 
