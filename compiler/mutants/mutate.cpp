@@ -76,7 +76,6 @@ struct Mutant {
 
 constexpr Mutant kMutants[] = {
     {"drop_domain", [](Change& c) { each_update(c.module, [&](tile::Update& u) { if (u.domain && !c.pool().is_true(u.domain)) u.domain = {}, c.made = true; }); }},
-    {"drop_result", [](Change& c) { each_update(c.module, [&](tile::Update& u) { if (u.result) u.result = {}, c.made = true; }); }},
     {"drop_start", [](Change& c) { each_update(c.module, [&](tile::Update& u) { if (u.start) u.start = {}, c.made = true; }); }},
     {"short_dim", [](Change& c) { each_nest(c.module, [&](tile::Nest& n) { for (tile::Dim& d : n.dims) if (d.lanes) c.set(d.end, c.pool().sub(d.end, c.pool().integer(1))); }); }},
     {"short_outer_dim", [](Change& c) { each_nest(c.module, [&](tile::Nest& n) { if (n.dims.size() > 1) c.set(n.dims[0].end, c.pool().sub(n.dims[0].end, c.pool().integer(1))); }); }},

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <optional>
 #include <unordered_map>
 
 namespace quern::compiler {
@@ -42,22 +43,15 @@ struct Strength {
     }
   }
 
-  /// e * by, with the factor folded into a constant or uniform factor of e.
-  Expr scaled(Expr e, Expr by) {
+  /// e = rest * factor with a factor that is the same at every point.
+  struct Factored { Expr rest, factor; };
+  std::optional<Factored> factored(Expr e) {
     const Node n = pool[e];
-    double a = 0, b = 0;
-    const bool constant = pool.is_real_constant(by, &b);
-    auto factor = [&](Expr k) { return constant && pool.is_real_constant(k, &a) ? pool.real(a * b, n.type) : pool.mul(k, by); };
-    if (n.op == Op::neg) return pool.apply(Op::neg, {scaled(n.args[0], by)});
     if (n.op == Op::mul)
       for (int side = 0; side < 2; ++side)
-        if (pool.free_indices(n.args[1 - side]).empty()) return pool.mul(n.args[side], factor(n.args[1 - side]));
-    if (n.op == Op::div && pool.free_indices(n.args[1]).empty()) {
-      if (constant && pool.is_real_constant(n.args[1], &a) && std::isnormal(static_cast<float>(b / a)))
-        return pool.mul(n.args[0], pool.real(b / a, n.type));
-      return pool.mul(n.args[0], pool.div(by, n.args[1]));
-    }
-    return pool.mul(e, by);
+        if (pool.free_indices(n.args[1 - side]).empty()) return Factored{n.args[side], n.args[1 - side]};
+    if (n.op == Op::div && pool.free_indices(n.args[1]).empty()) return Factored{n.args[0], pool.div(pool.real(1, n.type), n.args[1])};
+    return std::nullopt;
   }
 
   Expr rewrite(const Stage& stage, Expr root) {
@@ -66,8 +60,13 @@ struct Strength {
       if (n.op == Op::exp && n.type == DType::f32) {
         const Node d = pool[n.args[0]];
         if (d.op != Op::sub || !computed(d.args[0])) return {};
+        // The difference comes first: it is exactly 0 where both are equal, however large they are.
         const Expr log2e = pool.real(std::numbers::log2e, n.type);
-        return pool.apply(Op::exp2, {pool.sub(scaled(d.args[0], log2e), scaled(d.args[1], log2e))});
+        const auto x = factored(d.args[0]), y = factored(d.args[1]);
+        if (!x || !y || x->factor != y->factor) return pool.apply(Op::exp2, {pool.mul(n.args[0], log2e)});
+        double k = 0;
+        const Expr by = pool.is_real_constant(x->factor, &k) ? pool.real(k * std::numbers::log2e, n.type) : pool.mul(x->factor, log2e);
+        return pool.apply(Op::exp2, {pool.mul(pool.sub(x->rest, y->rest), by)});
       }
       if (n.op == Op::div && is_float(n.type)) {
         const Expr a = n.args[0], b = n.args[1];

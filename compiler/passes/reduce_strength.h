@@ -5,7 +5,7 @@
 
 namespace quern::compiler {
 
-/// exp(a - b) with computed a becomes exp2(a*log2(e) - b*log2(e)), whose factors fold into those of a and b; a / b with a
+/// exp(a*c - b*c) with computed a becomes exp2((a - b) * (c*log2(e))); a / b with a
 /// divisor that stays the same along some loop becomes a product with its reciprocal. Both cost at most one rounding that
 /// the operands' own bounds already hold; exact operands are left alone, and so is a @precise program.
 void reduce_strength(ir::Program& program, Group& group);

@@ -140,6 +140,15 @@ Expr ExprPool::apply(Op op, std::span<const Expr> given) {
       if (auto v = fold_integer(op, values, result)) return integer(*v, result);
   }
   const bool integer_type = !is_float(operand);
+  double x = 0, y = 0;
+  if (is_real_constant(args[0], &x) && (args.size() == 1 || (args.size() == 2 && is_real_constant(args[1], &y)))) {
+    // One rounding: an f64 result of f32 operands rounds to the same f32.
+    if (op == Op::neg) return real(-x, operand);
+    if (op == Op::add) return real(x + y, operand);
+    if (op == Op::sub) return real(x - y, operand);
+    if (op == Op::mul) return real(x * y, operand);
+    if (op == Op::div) return real(x / y, operand);
+  }
   switch (op) {
     case Op::add:
       if (integer_type && ca && a == 0) return args[1];

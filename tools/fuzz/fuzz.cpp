@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdlib>
 #include <sstream>
 
@@ -82,6 +83,8 @@ class Worker {
     pid_ = fork();
     if (pid_ == 0) {
       close(ends[0]);
+      // A crash is the parent's to report, not that of handlers it has installed.
+      for (const int signal_number : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) std::signal(signal_number, SIG_DFL);
       rlimit none{0, 0};
       setrlimit(RLIMIT_CORE, &none);
       work([&](const std::string& line) {

@@ -231,25 +231,17 @@ Known Evaluator::compute(Expr e, const Point& p, int g) {
       break;
     }
     case Op::add:
-    case Op::sub:
       if (is_float(node.type)) {
-        // x*y + z with one rounding.
+        // x*y + z with one rounding. Not x*y - z: the difference of equal values must be 0, it may stand under an exponential.
         for (int side = 0; side < 2; ++side) {
           const Node& product = f.pool[node.args[static_cast<std::size_t>(side)]];
           if (product.op != Op::mul) continue;
           Known x = evaluate(product.args[0], p, g);
           const Known y = evaluate(product.args[1], p, g);
           Known z = evaluate(node.args[static_cast<std::size_t>(1 - side)], p, g);
-          if (node.op == Op::sub) {
-            if (side == 0) z = operate(Op::neg, node.type, {z});
-            if (side == 1) x = operate(Op::neg, node.type, {x});
-          }
           return operate(Op::fma, node.type, {x, y, z});
         }
       }
-      break;
-    case Op::exp:
-      if (auto folded = folded_exponential(node.args[0], p, g)) return *folded;
       break;
     case Op::div:
       if (is_float(node.type)) {
@@ -263,40 +255,6 @@ Known Evaluator::compute(Expr e, const Point& p, int g) {
   std::vector<Known> args;
   for (Expr a : node.args) args.push_back(evaluate(a, p, g));
   return operate(node.op, f.pool.type(node.args[0]), std::move(args));
-}
-
-Known Evaluator::scaled_once(Expr e, double factor, const Point& p, int g, std::uint64_t what) {
-  const Known x = evaluate(e, p, g);
-  const int with = (traits(e) & kReads) ? g : 0;
-  const std::string k = key(what << 40 | e.id, static_cast<std::uint32_t>(with), dependence(e) | guards_[static_cast<std::size_t>(with)].dependence, p);
-  if (auto found = memo_.find(k); found != memo_.end()) return found->second;
-  const Known v = operate(Op::mul, DType::f32, {x, {llvm::ConstantFP::get(f.b.getFloatTy(), factor), 0}});
-  if (!(traits(e) & kChanges)) remember(k, v);
-  return v;
-}
-
-std::optional<Known> Evaluator::folded_exponential(Expr argument, const Point& p, int g) {
-  const Node& node = f.pool[argument];
-  if (node.op != Op::sub || node.type != DType::f32 || lanes == 1 || lane_dim < 0) return {};
-  // Rounding the argument again is allowed where it is rounded already: for a product, or what was computed into a tile.
-  const Expr left = node.args[0];
-  const Node& x = f.pool[left];
-  const bool tile = x.op == Op::read && f.program.tensors[static_cast<std::size_t>(x.payload)].role == ir::Role::scratch;
-  if (x.op != Op::mul && !tile) return {};
-  const Known y = evaluate(node.args[1], p, g);
-  constexpr double log2e = 0x1.71547652b82fep+0;
-  Expr moving = left, steady;
-  if (x.op == Op::mul) {
-    const int first = evaluate(x.args[0], p, g).scope, second = evaluate(x.args[1], p, g).scope;
-    if (first == second) return {};
-    moving = first > second ? x.args[0] : x.args[1];
-    steady = first > second ? x.args[1] : x.args[0];
-  }
-  const Known m = evaluate(moving, p, g);
-  if (y.scope >= m.scope) return {};
-  const Known offset = operate(Op::neg, DType::f32, {scaled_once(node.args[1], log2e, p, g, 1)});
-  const Known factor = steady ? scaled_once(steady, log2e, p, g, 1) : Known{llvm::ConstantFP::get(f.b.getFloatTy(), log2e), 0};
-  return operate(Op::exp2, DType::f32, {operate(Op::fma, DType::f32, {m, factor, offset})});
 }
 
 std::optional<Known> Evaluator::divided_by_outer(const Known& x, const Known& y) {

@@ -160,10 +160,6 @@ class Evaluator {
   };
   Step scaled(const Count& stride, std::int64_t times, ir::Expr factor, const Point& p);
   Known operate(ir::Op op, DType type, std::vector<Known> args);
-  /// x times a constant, once per value of x: `what` tells the uses apart.
-  Known scaled_once(ir::Expr e, double factor, const Point& p, int guard, std::uint64_t what);
-  /// e^(x - y) with y known further out: the constant of 2^x joins y and, in a product, the factor that is known there.
-  std::optional<Known> folded_exponential(ir::Expr argument, const Point& p, int guard);
   /// x / y with y known further out: a product with the reciprocal of y's mantissa, then its exponent.
   std::optional<Known> divided_by_outer(const Known& x, const Known& y);
 };
