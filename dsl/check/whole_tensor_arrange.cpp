@@ -33,6 +33,7 @@ bool WholeTensors::unstretched(const std::vector<Whole>& parts, const std::vecto
   for (const Whole& x : parts) {
     for (std::size_t i = 0; i < x.rank(); ++i) {
       if (x.axes[i].stretches() == axes[i].stretches()) continue;
+      if (std::int64_t size = 0; pool_.is_integer_constant(axes[i].extent, &size) && size == 1) continue;
       el_.diagnostics.report<Code::broadcast_clash>(x.span, "1", el_.sizes.text(axes[i].extent)).label(fmt::format("axis {} has size 1", i));
       return false;
     }
