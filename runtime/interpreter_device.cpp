@@ -5,6 +5,7 @@
 #include "compiler/interpreter/interpret.h"
 #include "dsl/ir/print_program.h"
 #include "runtime/device.h"
+#include "runtime/float_mode.h"
 
 namespace quern::runtime {
 namespace {
@@ -44,6 +45,7 @@ class Interpreted final : public Executable {
     for (std::size_t i = 0; i < program_->scalars.size(); ++i)
       arguments.scalars.push_back({launch.scalar_values[i], is_float(program_->scalars[i].type) ? 0 : launch.scalars[i]});
     arguments.symbols.assign(launch.symbols, launch.symbols + program_->symbols.size());
+    const FloatMode mode;  // the caller may flush denormals or round another way
     const qc::Results results = qc::interpret(*program_, arguments);
     if (!results.error.empty()) throw Error(Code::unsupported, "error: " + results.error);
     if (results.violation) throw Error(Code::data, "error: " + qc::describe(*program_, *results.violation));
