@@ -282,6 +282,12 @@ void GroupLowering::push(Block& out, Nest nest) {
         });
       };
       bool independent = true;
+      // Sums over different dims cannot all have theirs innermost.
+      std::vector<std::set<IndexId>> overs;
+      for (const Nest* n : {static_cast<const Nest*>(last), static_cast<const Nest*>(&nest)})
+        for (const Update& u : n->updates)
+          if (!u.over.empty()) overs.emplace_back(u.over.begin(), u.over.end());
+      for (const auto& over : overs) independent &= over == overs.front();
       std::set<TensorId> read_before;
       for (const Update& u : last->updates)
         for (Expr e : {u.body, u.domain, u.start})

@@ -90,6 +90,11 @@ bool GroupLowering::prepare_running() {
     if (!y.empty()) {
       r.shift = split(program_, body, s.axes, y, s.reducer);
       if (!r.shift) return false;
+      // An exponent that holds a running sum (a logarithm of it, say) has no finite stand-in while that sum is empty.
+      const bool on_sums = std::any_of(uses.begin(), uses.end(), [&](TensorId t) {
+        return producer(t)->reducer != Reducer::max && producer(t)->reducer != Reducer::min;
+      });
+      if (on_sums && r.shift->centres.empty()) return false;
       s.body = r.shift->bodies[0];
       r.depends.assign(depends.begin(), depends.end());
       r.uses.assign(uses.begin(), uses.end());
