@@ -92,6 +92,19 @@ bool GroupLowering::used_inside_group(const Stage& stage) const {
     for_each_read(pool_, s, [&](Expr, const Node& n) {
       used |= std::find(stage.targets.begin(), stage.targets.end(), static_cast<TensorId>(n.payload)) != stage.targets.end();
     });
+  // What a running reduction needs besides its body: corrections, centres, the exact value at the end.
+  auto look = [&](Expr root) {
+    for_each_node(pool_, root, [&](Expr, const Node& n) {
+      used |= n.op == Op::read && std::find(stage.targets.begin(), stage.targets.end(), static_cast<TensorId>(n.payload)) != stage.targets.end();
+    });
+  };
+  for (const auto& [target, r] : running_) {
+    look(r.live);
+    if (!r.shift) continue;
+    for (Expr e : {r.shift->factor, r.shift->term, r.shift->finish}) look(e);
+    for (const auto* list : {&r.shift->bodies, &r.shift->recentre, &r.shift->final_centres, &r.shift->moved})
+      for (Expr e : *list) look(e);
+  }
   return used;
 }
 
