@@ -102,6 +102,11 @@ Accumulator horizontal(Builder& b, Reducer reducer, DType dtype, Accumulator x) 
   if (lanes == 1) return x;
   if (reducer == Reducer::any) return {b.CreateOrReduce(x.value), nullptr};
   if (reducer == Reducer::all) return {b.CreateAndReduce(x.value), nullptr};
+  // Integers: LLVM 22 turns halving shuffles of a vector whose upper half is known to be 0 into a wrong broadcast.
+  if (!is_float(dtype) && !x.position) {
+    if (reducer == Reducer::sum) return {b.CreateAddReduce(x.value), nullptr};
+    if (reducer == Reducer::prod) return {b.CreateMulReduce(x.value), nullptr};
+  }
   for (int n = lanes; n > 1; n /= 2) {
     const Accumulator other{folded(b, x.value, lanes, n), x.position ? folded(b, x.position, lanes, n) : nullptr};
     x = combine(b, reducer, dtype, x, other);
