@@ -1,0 +1,36 @@
+// Scalar operators, conversions and constants as CUDA C++ text. In: an operator and the texts of its operands. Out: one
+// expression, or a call of a device function of the prelude. No decision about loops or memory is made here.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "dsl/ir/expr.h"
+
+namespace quern::cuda {
+
+/// Type a value of `type` has in registers: double, float (all small floats), long long, int, short, signed char,
+/// unsigned char, bool.
+std::string value_type(DType type);
+/// Type an element has in memory: as above, but small floats are unsigned short (f16, bf16) or unsigned char (fp8), bool is
+/// unsigned char.
+std::string stored_type(DType type);
+
+/// Stored element -> value, and value -> stored element (rounds to nearest even; fp8 saturates).
+std::string from_stored(DType type, const std::string& stored);
+std::string to_stored(DType type, const std::string& value);
+
+/// A constant; exact, independent of locale.
+std::string literal_real(double value, DType type);
+std::string literal_integer(std::int64_t value, DType type);
+
+/// An elementwise operator. `operands` is the common type of the operands (of args[1] and args[2] for `where`), `result`
+/// that of the node.
+std::string apply_text(ir::Op op, DType operands, DType result, std::span<const std::string> args);
+/// `cast` node: value of type `from` -> value of type `to` (to a small float: rounded to it, still a float in registers).
+std::string cast_text(DType from, DType to, const std::string& value);
+
+/// Device functions that the texts above call; opens every translation unit. Includes nothing.
+std::string prelude();
+
+}  // namespace quern::cuda
