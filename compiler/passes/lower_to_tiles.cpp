@@ -144,8 +144,13 @@ void GroupLowering::stage_operands() {
     auto wanted = [&](Expr e) {
       const Node& n = pool_[e];
       if (!lacks_one(e) || !pool_.depends_on_any(e, dims)) return false;
-      bool running = false;  // a value that the stream corrects as it goes is known in place only
-      for_each_node(pool_, e, [&](Expr x) { running = running || pool_[x].op == Op::accumulator; });
+      // A value that the stream corrects as it goes is known in place only, and so is what follows from it alone.
+      bool running = false;
+      const bool walked = plan_.stream && pool_.depends_on(e, *plan_.stream);
+      for_each_node(pool_, e, [&](Expr x) {
+        const Node& at = pool_[x];
+        running = running || at.op == Op::accumulator || (!walked && at.op == Op::read && running_.contains(static_cast<TensorId>(at.payload)));
+      });
       if (running) return false;
       if (n.op == Op::read && n.type == DType::i64) return false;
       int spans = 0;

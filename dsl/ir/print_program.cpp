@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cctype>
@@ -120,6 +121,7 @@ class Printer {
   std::string form(Expr e);
   std::string operand(Expr e, Expr sibling, int outer);
   std::string constant(const Node& n, int outer) const;
+  bool untyped(Expr e) const;
   std::string range(IndexId i) {
     return fmt::format("{}:{}", expr(p_.indices[i].begin, kSum), expr(p_.indices[i].end, kSum));
   }
@@ -184,6 +186,18 @@ std::string Printer::constant(const Node& n, int outer) const {
   if (n.type == DType::boolean) return n.payload ? "true" : "false";
   text = is_float(n.type) ? print_real(std::bit_cast<double>(n.payload), n.type) : std::to_string(n.payload);
   return text[0] == '-' && outer > kUnary ? "(" + text + ")" : text;
+}
+
+/// An f32 written in literals alone, as far as the text shows: beside nothing but its like it would be an f64.
+bool Printer::untyped(Expr e) const {
+  const Node& n = p_.pool[e];
+  if (n.type != DType::f32 || (n.op != Op::constant && !is_elementwise(n.op))) return false;
+  const auto is_constant = [&](Expr a) { return p_.pool[a].op == Op::constant; };
+  const std::span<const Expr> parts = std::span(n.args).subspan(n.op == Op::where ? 1 : 0);
+  // A call of constants alone shows their type.
+  const bool call = n.op != Op::where && n.op != Op::neg && n.op != Op::constant && infix_of(n.op).empty();
+  if (call && std::all_of(parts.begin(), parts.end(), is_constant)) return false;
+  return std::all_of(parts.begin(), parts.end(), [&](Expr a) { return untyped(a); });
 }
 
 /// An operand: literals take the type of `sibling`, so a constant is bare only beside something that has a type.
@@ -271,8 +285,10 @@ std::string Printer::node(Expr e, int outer) {
       const Node& only = p_.pool[n.args[i]];
       const bool strong = only.op == Op::constant && is_float(only.type) && !sibling &&
                           n.op != Op::where;  // nothing else says its type
-      args += (args.empty() ? "" : ", ") + (strong ? fmt::format("{}({})", quern::name(only.type), constant(only, 0))
-                                                   : operand(n.args[i], sibling, 0));
+      const bool tested = info(n.op).rule == TypeRule::Test && untyped(n.args[i]);
+      args += (args.empty() ? "" : ", ") + (strong   ? fmt::format("{}({})", quern::name(only.type), constant(only, 0))
+                                            : tested ? "f32(" + operand(n.args[i], sibling, 0) + ")"
+                                                     : operand(n.args[i], sibling, 0));
     }
     return fmt::format("{}({})", name(n.op), args);
   } else {
@@ -280,9 +296,7 @@ std::string Printer::node(Expr e, int outer) {
     const int left = level == kCompare || right_first ? level + 1 : level;
     const int right = right_first ? kPower : level + 1;
     const auto written = [&](Expr a, Expr other, int around) {
-      const Node& c = p_.pool[a];
-      if (level == kCompare && c.op == Op::constant && is_float(c.type) && p_.pool[other].op == Op::constant)
-        return fmt::format("{}({})", quern::name(c.type), constant(c, 0));  // nothing else says its type
+      if (level == kCompare && untyped(a) && untyped(other)) return "f32(" + expr(a) + ")";
       return operand(a, other, around);
     };
     text = fmt::format("{}{}{}{}{}", written(n.args[0], n.args[1], left), level == kPower ? "" : " ", infix_of(n.op),

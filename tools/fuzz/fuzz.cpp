@@ -200,8 +200,14 @@ FuzzReport run_fuzz(const FuzzOptions& options, const std::function<void(int, co
     f.program = program;
     if (options.shrink) {
       const JudgeOptions how = judge_options_of(seed, options.cpu, options.mutant);
-      f.program = shrink(program, [&](const std::string& smaller) { return judge_apart(smaller, how, options.seconds_per_program).outcome == v.outcome; },
-                         v.outcome == Outcome::hang ? 12 : 300);
+      // An edit may break a program in a way of its own, which is another fault than a printed form that changes.
+      const bool by_message = v.outcome == Outcome::invalid;
+      const std::string kind = v.message.substr(0, v.message.find('\n'));
+      const auto fails_alike = [&](const std::string& smaller) {
+        const Verdict now = judge_apart(smaller, how, options.seconds_per_program);
+        return now.outcome == v.outcome && (!by_message || now.message.compare(0, kind.size(), kind) == 0);
+      };
+      f.program = shrink(program, fails_alike, v.outcome == Outcome::hang ? 12 : 300);
       if (f.program != program) f.verdict = judge_apart(f.program, how, options.seconds_per_program);
     }
     report.failures.push_back(std::move(f));
