@@ -30,6 +30,14 @@ std::string apply_text(ir::Op op, DType operands, DType result, std::span<const 
 /// `cast` node: value of type `from` -> value of type `to` (to a small float: rounded to it, still a float in registers).
 std::string cast_text(DType from, DType to, const std::string& value);
 
+/// Statement-expression (void): the element at `address` becomes sum, max or min of itself and `value`, atomically. Other
+/// reducers throw std::logic_error. `value` is of `type`'s value type; small floats are added in f32 and rounded each time.
+std::string atomic_text(ir::Reducer reducer, DType type, const std::string& address, const std::string& value);
+
+/// Largest error, in ulps of `type` (f64 or f32), documented by CUDA for the function that `apply_text` calls; 0 where it
+/// calls none.
+double documented_ulps(ir::Op op, DType type);
+
 /// Device functions that the texts above call; opens every translation unit. Includes nothing.
 std::string prelude();
 

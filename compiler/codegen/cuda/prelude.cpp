@@ -1,0 +1,15 @@
+// The device functions that generated text calls, in the order in which they need each other.
+#include "compiler/codegen/cuda/prelude.h"
+
+#include "compiler/codegen/cuda/elementwise.h"
+
+namespace quern::cuda {
+
+std::string prelude() {
+  std::string text;
+  for (auto part : {device::types, device::instructions, device::conversions, device::integers, device::real_functions, device::memory})
+    text += part();
+  return text;
+}
+
+}  // namespace quern::cuda

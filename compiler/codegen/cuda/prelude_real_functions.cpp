@@ -1,0 +1,84 @@
+// Prelude: operators on f32 and f64 that CUDA has no function for, or none that is fast or exact enough. The others are
+// called by their CUDA names from elementwise.cpp, where the table of errors stands.
+//
+// Error budgets below are in ulps, against compiler/interpreter/error_rules.def. e^x appears in two forms: exp_f32
+// rounds its argument once (allowed for exp alone: 2 roundings of the argument), expf is within 1 ulp as it stands.
+#include "compiler/codegen/cuda/prelude.h"
+
+namespace quern::cuda::device {
+
+std::string_view real_functions() {
+  return R"(QUERN_INLINE float exp_f32(float x) { return ex2(x * 1.44269504f); }
+
+QUERN_INLINE bool isnan_f32(float x) { return x != x; }
+QUERN_INLINE bool isnan_f64(double x) { return x != x; }
+QUERN_INLINE double max_f64(double x, double y) { return x > y || x != x ? x : y; }
+QUERN_INLINE double min_f64(double x, double y) { return x < y || x != x ? x : y; }
+QUERN_INLINE float relu_f32(float x) { return max_f32(x, 0.0f); }
+QUERN_INLINE double relu_f64(double x) { return x < 0.0 ? 0.0 : x; }
+QUERN_INLINE float sign_f32(float x) { return x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : x; }
+QUERN_INLINE double sign_f64(double x) { return x > 0.0 ? 1.0 : x < 0.0 ? -1.0 : x; }
+
+// 1 / (1 + e^-x) for x >= 0, e^x / (1 + e^x) below, which keeps small results. exp 1, sum 1/2, reciprocal 1, product 1/2.
+QUERN_INLINE float sigmoid_f32(float x) {
+  const float e = expf(-fabsf(x));
+  return (x < 0.0f ? e : 1.0f) * reciprocal(1.0f + e);
+}
+QUERN_INLINE double sigmoid_f64(double x) {
+  const double e = exp(-fabs(x));
+  return (x < 0.0 ? e : 1.0) / (1.0 + e);
+}
+
+// x sigmoid(x). Far below zero e^x alone would be subnormal: e^(x + 32) and x e^-32 are not, their product rounds once.
+// -inf gives -0.
+QUERN_INLINE float silu_f32(float x) {
+  const bool far = x < -80.0f;
+  x = x < -1000.0f ? -1000.0f : x;
+  const float e = expf(far ? x + 32.0f : -fabsf(x));
+  const float factor = far ? x * 1.26641655e-14f : x;
+  return (x < 0.0f ? factor * e : x) * reciprocal(1.0f + e);
+}
+QUERN_INLINE double silu_f64(double x) {
+  const bool far = x < -700.0;
+  x = x < -10000.0 ? -10000.0 : x;
+  const double e = exp(far ? x + 64.0 : -fabs(x));
+  const double factor = far ? x * 1.6038108905486379e-28 : x;
+  return (x < 0.0 ? factor * e : x) / (1.0 + e);
+}
+
+// x (1 + erf(x / sqrt 2)) / 2: the error is a part of |x|, as the rule has it. -inf gives -0.
+QUERN_INLINE float gelu_f32(float x) {
+  const float weight = fmaf(0.5f, erff(x * 0.707106781f), 0.5f);
+  return fmaxf(x, -3.0e38f) * weight;
+}
+QUERN_INLINE double gelu_f64(double x) {
+  const double weight = fma(0.5, erf(x * 0.70710678118654752), 0.5);
+  return fmax(x, -1.0e308) * weight;
+}
+
+QUERN_INLINE float softplus_f32(float x) { return fmaxf(x, 0.0f) + log1pf(expf(-fabsf(x))); }
+QUERN_INLINE double softplus_f64(double x) { return fmax(x, 0.0) + log1p(exp(-fabs(x))); }
+
+// Equal infinities are no distance apart.
+QUERN_INLINE float logaddexp_f32(float x, float y) {
+  const float apart = x == y ? 0.0f : fabsf(x - y);
+  return max_f32(x, y) + log1pf(expf(-apart));
+}
+QUERN_INLINE double logaddexp_f64(double x, double y) {
+  const double apart = x == y ? 0.0 : fabs(x - y);
+  return max_f64(x, y) + log1p(exp(-apart));
+}
+
+// Both sides are scaled by a power of two that brings the larger one near 1. Sum of squares 3/4, its root 3/8 + 1/2.
+QUERN_INLINE float hypot_f32(float x, float y) {
+  const float a = fabsf(x), b = fabsf(y);
+  if (!(a < infinity_f32() && b < infinity_f32())) return a == infinity_f32() || b == infinity_f32() ? infinity_f32() : x + y;
+  const u32 exponent = (__float_as_uint(a > b ? a : b) >> 23), down = exponent >= 254u ? 1u : 254u - exponent;
+  const float scale = __uint_as_float(down << 23), u = a * scale, v = b * scale;
+  return sqrtf(a > b ? fmaf(u, u, v * v) : fmaf(v, v, u * u)) * __uint_as_float((254u - down) << 23);
+}
+
+)";
+}
+
+}  // namespace quern::cuda::device

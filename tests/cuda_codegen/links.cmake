@@ -1,0 +1,1 @@
+set(links quern_compiler ${CMAKE_DL_LIBS})
