@@ -366,6 +366,8 @@ tile::Module lower(Program program, const PlanInput& input) {
   std::set<TensorId> workspace;
   std::size_t number = 0;
   for (Group& group : widen_scatters(p, fuse_equations(p))) {
+    // Atomics let every point of a scatter be a task; in a fixed order only those that never meet are.
+    if (input.gpu && group.stages[0].form == Form::scatter && !p.annotations.deterministic) group.grid = group.stages[0].free;
     for (const Stage& s : group.stages)
       if (s.stored)
         for (TensorId t : s.targets)

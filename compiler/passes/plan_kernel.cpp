@@ -139,9 +139,47 @@ struct Planner {
         const auto extent = constant_extent(program, s.axes[0]);
         const bool alone = std::all_of(group.stages.begin(), group.stages.end(),
                                        [&](const Stage& t) { return &t == &s || !t.has(s.axes[0]); });
-        if (alone && !(extent && *extent <= 1024)) return s.axes[0];
+        if (alone && !(extent && *extent <= (input.gpu ? 32 : 1024))) return s.axes[0];
       }
     return std::nullopt;
+  }
+
+  /// A block of threads does a task: blocks of rows and lanes small enough for shared memory, long sums walked block by
+  /// block, and enough points for every thread where there is nothing to share.
+  void block_for_threads(bool reuse) {
+    if (reuse && plan.lane && in_grid(*plan.lane)) {
+      plan.blocks[*plan.lane] = 64;
+      if (auto row = blocked_row()) plan.blocks[*row] = 64;
+      plan.stream = choose_stream();
+      plan.stream_block = blocked_row() ? 32 : 64;
+      return;
+    }
+    // Kept points of a task: as many as there are threads to work on them, a few each.
+    std::int64_t points = 1, inside = 1;
+    for (const Stage& s : group.stages) {
+      std::int64_t own = 1;
+      for (const auto* list : {&s.free, &s.axes})
+        for (IndexId i : *list) {
+          if (in_grid(i) || (list == &s.axes && s.is_free(i))) continue;
+          const auto extent = constant_extent(program, i);
+          own *= std::max<std::int64_t>(1, extent ? *extent : 1024);
+          own = std::min<std::int64_t>(own, 1 << 20);
+        }
+      inside = std::max(inside, own);
+    }
+    points = inside;
+    constexpr std::int64_t kWanted = 2048;
+    auto take = [&](IndexId i, std::int64_t most) {
+      if (points >= kWanted || plan.blocks.contains(i)) return;
+      const auto extent = constant_extent(program, i);
+      std::int64_t block = std::min(most, (kWanted + points - 1) / points);
+      if (extent) block = std::min(block, std::max<std::int64_t>(*extent, 1));
+      if (block <= 1) return;
+      plan.blocks[i] = block;
+      points *= block;
+    };
+    if (plan.lane && in_grid(*plan.lane)) take(*plan.lane, inside > 1 ? 32 : 1024);
+    for (std::size_t k = group.grid.size(); k-- > 0;) take(group.grid[k], 64);
   }
 
   KernelPlan run() {
@@ -158,6 +196,10 @@ struct Planner {
       for (IndexId c : classes())
         if (const double k = cost(c); can_be_lane(c) && k < best) best = k, plan.lane = c;
 
+    if (input.gpu) {
+      block_for_threads(reuse);
+      return plan;
+    }
     if (reuse && plan.lane && in_grid(*plan.lane)) {
       // Register tile: lanes x rows, where rows are another free index of the stage with reuse.
       const bool streamed = !blocked_row();

@@ -28,6 +28,7 @@ struct KernelPlan {
 struct PlanInput {
   cpu::Target target;
   std::vector<cpu::TensorLayout> layouts;  // by TensorId; missing: the last axis has stride 1
+  bool gpu = false;                        // a task is done by a block of threads; a warp is a vector of 32 lanes
 };
 
 KernelPlan plan_kernel(ir::Program& program, const Group& group, const PlanInput& input);

@@ -29,7 +29,7 @@ struct Word {
   int axis = 0;
 };
 
-/// One launch. Expressions are i64 over the symbols of Module::program.
+/// One launch. Expressions are i64 over the symbols of CudaModule::program.
 struct KernelLaunch {
   std::string entry;           // extern "C" name; one parameter: the words, by value
   int threads = 128;           // of a block
@@ -41,9 +41,10 @@ struct KernelLaunch {
 };
 
 struct CudaModule {
+  ir::Program program;                 // the module's, with the size expressions of the launches in its pool
   std::string text;                    // the whole translation unit; includes nothing
   std::vector<KernelLaunch> launches;  // run in order on one stream
-  std::vector<ir::TensorId> workspace; // temps between kernels: dense row-major, shape in Module::program, 256-byte aligned
+  std::vector<ir::TensorId> workspace; // temps between kernels: dense row-major, shape in `program`, 256-byte aligned
   std::string error;                   // not empty: a fault of the compiler, with what it was doing
 };
 

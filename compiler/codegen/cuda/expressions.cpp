@@ -1,0 +1,189 @@
+// Scalar expressions of a kernel as text: every node becomes one named value in the innermost scope that needs it, reads
+// become loads, and what a guard protects is evaluated behind it.
+#include <stdexcept>
+
+#include <fmt/format.h>
+
+#include "compiler/codegen/cpu/abi.h"
+#include "compiler/codegen/cuda/elementwise.h"
+#include "compiler/codegen/cuda/kernel_printer.h"
+#include "compiler/passes/walk.h"
+
+namespace quern::cuda {
+
+using namespace ir;
+
+bool KernelPrinter::touches_memory(Expr e) const {
+  bool found = false;
+  compiler::for_each_node(pool_, e, [&](Expr at) { found |= pool_[at].op == Op::read; });
+  return found;
+}
+
+std::string KernelPrinter::define(Expr e, const std::string& text) {
+  const std::string name = fresh("v");
+  line(fmt::format("const {} {} = {};", value_type(pool_.type(e)), name, text));
+  scopes_.back().names[e.id] = name;
+  return name;
+}
+
+std::string KernelPrinter::value(Expr e) {
+  for (auto scope = scopes_.rbegin(); scope != scopes_.rend(); ++scope)
+    if (auto it = scope->names.find(e.id); it != scope->names.end()) return it->second;
+  const Node n = pool_[e];
+  switch (n.op) {
+    case Op::constant: {
+      double real = 0;
+      std::int64_t integer = 0;
+      if (pool_.is_real_constant(e, &real)) return literal_real(real, n.type);
+      pool_.is_integer_constant(e, &integer);
+      return literal_integer(integer, n.type);
+    }
+    case Op::index: {
+      auto it = indices_.find(static_cast<IndexId>(n.payload));
+      if (it == indices_.end()) throw std::logic_error("index '" + program_.indices[static_cast<IndexId>(n.payload)].name + "' is used outside of its loop");
+      return it->second;
+    }
+    case Op::symbol: {
+      const Symbol& s = program_.symbols[static_cast<SymbolId>(n.payload)];
+      if (s.value) return literal_integer(*s.value, n.type);
+      const std::string w = word({Word::symbol, static_cast<std::uint32_t>(n.payload), 0});
+      return n.type == DType::boolean ? "(" + w + " != 0)" : w;
+    }
+    case Op::scalar: {
+      const std::string w = word({Word::scalar, static_cast<std::uint32_t>(n.payload), 0});
+      switch (n.type) {
+        case DType::f64: return "__longlong_as_double(" + w + ")";
+        case DType::f32: case DType::f16: case DType::bf16: case DType::e4m3: case DType::e5m2: return "__int_as_float((int)" + w + ")";
+        case DType::boolean: return "(" + w + " != 0)";
+        default: return "((" + value_type(n.type) + ")" + w + ")";
+      }
+    }
+    case Op::accumulator: return accumulator_[n.payload];
+    case Op::previous: return previous_;
+    case Op::read: return read(e);
+    case Op::cast: {
+      const DType from = pool_.type(n.args[0]);
+      return define(e, cast_text(from, n.type, value(n.args[0])));
+    }
+    default: break;
+  }
+  if (!is_elementwise(n.op)) throw std::logic_error(fmt::format("operator '{}' reached the code generator", name(n.op)));
+  if (n.op == Op::where && (touches_memory(n.args[1]) || touches_memory(n.args[2]))) return guarded_choice(e);
+  std::vector<std::string> args;
+  for (Expr a : n.args) args.push_back(value(a));
+  return define(e, apply_text(n.op, pool_.type(n.args.back()), n.type, args));
+}
+
+/// where(c, a, b) whose branches read memory: only the branch that is taken is evaluated.
+std::string KernelPrinter::guarded_choice(Expr e) {
+  const Node n = pool_[e];
+  const std::string condition = value(n.args[0]);
+  const std::string name = fresh("v");
+  line(fmt::format("{} {};", value_type(n.type), name));
+  for (int side = 1; side <= 2; ++side) {
+    open(side == 1 ? "if (" + condition + ")" : "else");
+    scopes_.emplace_back();
+    const std::string v = value(n.args[static_cast<std::size_t>(side)]);
+    line(fmt::format("{} = {};", name, v));
+    scopes_.pop_back();
+    close();
+  }
+  scopes_.back().names[e.id] = name;
+  return name;
+}
+
+/// An index difference that is known to be small: the local count of a nest's dim.
+std::string KernelPrinter::local_int(Expr e) {
+  const Node n = pool_[e];
+  if (n.op == Op::sub && pool_[n.args[0]].op == Op::index) {
+    const auto index = static_cast<IndexId>(pool_[n.args[0]].payload);
+    if (auto it = local_begin_.find(index); it != local_begin_.end() && it->second == n.args[1]) return fmt::format("d{}", index);
+  }
+  std::int64_t k = 0;
+  if (pool_.is_integer_constant(e, &k)) return std::to_string(k);
+  if (n.op == Op::index) {
+    const auto index = static_cast<IndexId>(n.payload);
+    auto it = local_begin_.find(index);
+    std::int64_t begin = 0;
+    if (it != local_begin_.end() && pool_.is_integer_constant(it->second, &begin) && begin == 0) return fmt::format("d{}", index);
+  }
+  return "";
+}
+
+std::string KernelPrinter::offset_text(TensorId tensor, const std::vector<Expr>& subscripts) {
+  const auto tile = tiles_.find(tensor);
+  std::string out;
+  for (std::size_t axis = 0; axis < subscripts.size(); ++axis) {
+    std::int64_t k = 0;
+    if (pool_.is_integer_constant(subscripts[axis], &k) && k == 0) continue;
+    std::string s;
+    if (tile != tiles_.end()) {
+      s = local_int(subscripts[axis]);
+      if (s.empty()) s = value(subscripts[axis]);
+    } else {
+      s = value(subscripts[axis]);
+    }
+    const std::string by = tile != tiles_.end() ? tile->second.strides[axis] : stride(tensor, axis);
+    if (by == "0") continue;
+    const std::string term = by == "1" ? s : fmt::format("{} * {}", s, by);
+    out += out.empty() ? term : " + " + term;
+  }
+  return out.empty() ? "0" : out;
+}
+
+/// Tests the subscripts of a checked access and reports the first that is out of range; the condition's name.
+std::string KernelPrinter::checked_subscripts(TensorId tensor, const std::vector<Expr>& subscripts, std::vector<std::string>* texts) {
+  std::string all;
+  for (std::size_t axis = 0; axis < subscripts.size(); ++axis) {
+    const std::string s = value(subscripts[axis]);
+    texts->push_back(s);
+    if (pool_[subscripts[axis]].op == Op::index) continue;
+    const std::string extent = value(program_.tensors[tensor].shape[axis]);
+    const std::string ok = fresh("ok");
+    line(fmt::format("const bool {} = {} >= 0 && {} < {};", ok, s, s, extent));
+    // The tensor whose element was the subscript.
+    Expr origin = subscripts[axis];
+    while (pool_[origin].op == Op::cast) origin = pool_[origin].args[0];
+    const Node source = pool_[origin];
+    const bool has_source = source.op == Op::read && source.args.size() <= 8;
+    open(fmt::format("if (!{})", ok));
+    scopes_.emplace_back();
+    std::string positions;
+    int rank = 0;
+    if (has_source)
+      for (Expr p : source.args) positions += (rank++ ? ", " : "") + value(p);
+    line(fmt::format("quern_report({}, {}u, {}, {}, {}, {}u, {}{}{});", word({Word::status, 0, 0}), tensor, axis, s, extent,
+                     has_source ? static_cast<std::uint32_t>(source.payload) : cpu::kNoSource, rank, rank ? ", " : "", positions));
+    scopes_.pop_back();
+    close();
+    all += (all.empty() ? "" : " && ") + ok;
+  }
+  return all.empty() ? "true" : all;
+}
+
+std::string KernelPrinter::read(Expr e) {
+  const Node n = pool_[e];
+  const auto tensor = static_cast<TensorId>(n.payload);
+  const Tensor& t = program_.tensors[tensor];
+  if (!(n.flags & kChecked)) {
+    const std::string offset = offset_text(tensor, n.args);
+    return define(e, from_stored(t.type, fmt::format("{}[{}]", tensor_pointer(tensor), offset)));
+  }
+  std::vector<std::string> texts;
+  const std::string ok = checked_subscripts(tensor, n.args, &texts);
+  std::string offset;
+  for (std::size_t axis = 0; axis < texts.size(); ++axis) offset += fmt::format("{}{} * {}", axis ? " + " : "", texts[axis], stride(tensor, axis));
+  const std::string name = fresh("v");
+  line(fmt::format("{} {} = 0;", value_type(n.type), name));
+  line(fmt::format("if ({}) {} = {};", ok, name, from_stored(t.type, fmt::format("{}[{}]", tensor_pointer(tensor), offset.empty() ? "0" : offset))));
+  scopes_.back().names[e.id] = name;
+  return name;
+}
+
+void KernelPrinter::store(TensorId tensor, const std::vector<Expr>& subscripts, const std::string& text, DType from) {
+  const DType type = program_.tensors[tensor].type;
+  const std::string offset = offset_text(tensor, subscripts);
+  line(fmt::format("{}[{}] = {};", tensor_pointer(tensor), offset, to_stored(type, cast_text(from, type, text))));
+}
+
+}  // namespace quern::cuda

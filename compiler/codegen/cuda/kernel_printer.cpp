@@ -1,0 +1,341 @@
+// The frame of a kernel: parameter words, the loop over tasks, where tiles live, sequential loops, branches and barriers.
+#include "compiler/codegen/cuda/kernel_printer.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include <fmt/format.h>
+
+#include "compiler/codegen/cuda/elementwise.h"
+#include "compiler/passes/walk.h"
+
+namespace quern::cuda {
+
+using namespace ir;
+
+namespace {
+constexpr int kThreads = 256;
+constexpr std::int64_t kTileAlignment = 128;
+/// Static shared memory of the exchange between warps.
+constexpr std::int64_t kExchangeBytes = kThreads * 16;
+}  // namespace
+
+KernelPrinter::KernelPrinter(ModuleText& shared, const tile::Kernel& kernel)
+    : shared_(shared), program_(shared.program), pool_(shared.program.pool), kernel_(kernel) {
+  launch.entry = "quern_" + kernel.name;
+  launch.threads = kThreads;
+  scopes_.emplace_back();
+}
+
+void KernelPrinter::line(const std::string& text) { text_ += std::string(static_cast<std::size_t>(depth_) * 2, ' ') + text + "\n"; }
+void KernelPrinter::open(const std::string& text) {
+  line(text.empty() ? "{" : text + " {");
+  ++depth_;
+}
+void KernelPrinter::close(const std::string& tail) {
+  --depth_;
+  line("}" + tail);
+}
+
+std::string KernelPrinter::word(Word w) {
+  auto [it, fresh_word] = words_.try_emplace({w.kind, w.id, w.axis}, launch.words.size());
+  const std::size_t at = it->second;
+  std::string name;
+  switch (w.kind) {
+    case Word::data: name = fmt::format("t{}", w.id); break;
+    case Word::stride: name = fmt::format("t{}_s{}", w.id, w.axis); break;
+    case Word::symbol: name = fmt::format("n{}", w.id); break;
+    case Word::scalar: name = fmt::format("c{}", w.id); break;
+    case Word::status: name = "status"; break;
+    case Word::slab: name = "slab_words"; break;
+    case Word::tasks: name = "tasks"; break;
+  }
+  if (!fresh_word) return name;
+  launch.words.push_back(w);
+  if (launch.words.size() > 500) throw std::logic_error("a kernel has more than 500 parameter words");
+  if (w.kind == Word::data) {
+    const Tensor& t = program_.tensors[w.id];
+    bool shared_storage = t.role != Role::input;
+    for (const auto& [in, out] : shared_.may_share) shared_storage |= in == w.id;
+    const std::string type = stored_type(t.type);
+    if (shared_storage) head_ += fmt::format("  {}* const {} = ({}*)words.at[{}];\n", type, name, type, at);
+    else head_ += fmt::format("  const {}* const __restrict__ {} = (const {}*)words.at[{}];\n", type, name, type, at);
+  } else if (w.kind == Word::status) {
+    head_ += fmt::format("  quern_status* const {} = (quern_status*)words.at[{}];\n", name, at);
+  } else {
+    head_ += fmt::format("  const long long {} = words.at[{}];\n", name, at);
+  }
+  return name;
+}
+
+std::string KernelPrinter::tensor_pointer(TensorId tensor) {
+  if (auto it = tiles_.find(tensor); it != tiles_.end()) return it->second.base;
+  return word({Word::data, tensor, 0});
+}
+
+std::string KernelPrinter::stride(TensorId tensor, std::size_t axis) {
+  const Tensor& t = program_.tensors[tensor];
+  const auto& layouts = shared_.options.layouts;
+  const bool dense = t.role == Role::temp || (tensor < layouts.size() && layouts[tensor].dense);
+  if (dense) {
+    Expr product = pool_.integer(1);
+    for (std::size_t k = axis + 1; k < t.shape.size(); ++k) product = pool_.mul(product, t.shape[k]);
+    std::int64_t k = 0;
+    if (pool_.is_integer_constant(product, &k)) return fmt::format("{}", k);
+    const std::string name = fmt::format("t{}_d{}", tensor, axis);
+    if (declared_.insert(name).second) {
+      std::string text;
+      for (std::size_t a = axis + 1; a < t.shape.size(); ++a) {
+        // Shapes are expressions over symbols: written in the head, before anything else.
+        std::string body;
+        std::swap(body, text_);
+        std::vector<Scope> scopes(1);
+        std::swap(scopes, scopes_);
+        const int depth = std::exchange(depth_, 1);
+        const std::string v = value(t.shape[a]);
+        head_ += text_;
+        depth_ = depth;
+        std::swap(scopes, scopes_);
+        text_ = body;
+        text += (text.empty() ? "" : " * ") + v;
+      }
+      head_ += fmt::format("  const long long {} = {};\n", name, text);
+    }
+    return name;
+  }
+  if (tensor < layouts.size() && axis < layouts[tensor].strides.size()) {
+    if (layouts[tensor].strides[axis] == cpu::StrideClass::one) return "1";
+    if (layouts[tensor].strides[axis] == cpu::StrideClass::zero) return "0";
+  }
+  return word({Word::stride, tensor, static_cast<int>(axis)});
+}
+
+/// Tiles of known size go to shared memory, smallest first, the rest to the slab. Tiles whose size is known at the launch
+/// only go together to whichever has room.
+void KernelPrinter::place_tiles() {
+  struct Item {
+    TensorId tensor;
+    std::int64_t bytes;
+  };
+  std::vector<Item> fixed;
+  std::vector<TensorId> open_size;
+  auto element_strides = [&](const Tensor& t) {
+    std::vector<Expr> strides(t.shape.size());
+    Expr product = pool_.integer(1);
+    for (std::size_t k = t.shape.size(); k-- > 0;) {
+      strides[k] = product;
+      Expr size = t.shape[k];
+      if (k + 1 == t.shape.size()) {
+        const Expr lanes = pool_.integer(kernel_.lanes);
+        size = pool_.mul(pool_.div(pool_.add(size, pool_.integer(kernel_.lanes - 1)), lanes), lanes);
+      }
+      product = pool_.mul(product, pool_.max(size, pool_.integer(0)));
+    }
+    strides.push_back(product);
+    return strides;
+  };
+  auto bytes_of = [&](const Tensor& t) {
+    const Expr bytes = pool_.mul(element_strides(t).back(), pool_.integer(static_cast<std::int64_t>(size_of(t.type))));
+    const Expr unit = pool_.integer(kTileAlignment);
+    return pool_.mul(pool_.div(pool_.add(bytes, pool_.integer(kTileAlignment - 1)), unit), unit);
+  };
+  for (TensorId t : kernel_.scratch) {
+    std::int64_t bytes = 0;
+    if (pool_.is_integer_constant(bytes_of(program_.tensors[t]), &bytes)) fixed.push_back({t, bytes});
+    else open_size.push_back(t);
+  }
+  std::stable_sort(fixed.begin(), fixed.end(), [](const Item& a, const Item& b) { return a.bytes < b.bytes; });
+  const std::int64_t room = shared_.options.target.shared_bytes - kExchangeBytes - 1024;
+  std::int64_t in_shared = 0, in_slab = 0;
+  std::map<TensorId, std::string> base;
+  for (const Item& i : fixed) {
+    if (in_shared + i.bytes <= room) {
+      base[i.tensor] = fmt::format("shared + {}", in_shared);
+      in_shared += i.bytes;
+    } else {
+      base[i.tensor] = fmt::format("slab + {}", in_slab);
+      in_slab += i.bytes;
+    }
+  }
+  Expr open_bytes = pool_.integer(0);
+  std::map<TensorId, Expr> open_at;
+  for (TensorId t : open_size) {
+    open_at[t] = open_bytes;
+    open_bytes = pool_.add(open_bytes, bytes_of(program_.tensors[t]));
+  }
+  const Expr fits = pool_.apply(Op::le, {open_bytes, pool_.integer(room - in_shared)});
+  const Expr zero = pool_.integer(0);
+  launch.shared_bytes = pool_.add(pool_.integer(in_shared), open_size.empty() ? zero : pool_.where(fits, open_bytes, zero));
+  launch.slab_bytes = pool_.add(pool_.integer(in_slab), open_size.empty() ? zero : pool_.where(fits, zero, open_bytes));
+  std::int64_t slab = 0;
+  const bool may_need_slab = !pool_.is_integer_constant(launch.slab_bytes, &slab) || slab > 0;
+  if (may_need_slab) {
+    launch.blocks_per_multiprocessor = 4;
+    const std::string each = value(launch.slab_bytes);
+    line(fmt::format("unsigned char* const slab = (unsigned char*){} + {} * blockIdx.x;", word({Word::slab, 0, 0}), each));
+  }
+  if (!open_size.empty()) line(fmt::format("unsigned char* const open_tiles = {} ? shared + {} : slab + {};", value(fits), in_shared, in_slab));
+  for (TensorId t : kernel_.scratch) {
+    const Tensor& tensor = program_.tensors[t];
+    TilePlace place;
+    place.base = fmt::format("tile{}", t);
+    const std::string at = base.contains(t) ? base.at(t) : "open_tiles + " + value(open_at.at(t));
+    const std::string type = stored_type(tensor.type);
+    std::string shape;
+    for (Expr s : tensor.shape) {
+      std::int64_t k = 0;
+      shape += fmt::format("[{}]", pool_.is_integer_constant(s, &k) ? std::to_string(k) : "...");
+    }
+    line(fmt::format("{}* const {} = ({}*)({});  // {}", type, place.base, type, at, shape));
+    const auto strides = element_strides(tensor);
+    for (std::size_t k = 0; k + 1 < strides.size(); ++k) {
+      std::int64_t c = 0;
+      if (pool_.is_integer_constant(strides[k], &c)) place.strides.push_back(std::to_string(c));
+      else place.strides.push_back(value(strides[k]));
+    }
+    tiles_[t] = std::move(place);
+  }
+}
+
+std::string KernelPrinter::run() {
+  place_tiles();
+  // Tasks: the product of the grid's dimensions, the last one fastest.
+  Expr tasks = pool_.integer(1);
+  std::vector<std::string> counts;
+  for (const tile::GridDim& g : kernel_.grid) {
+    const Expr step = pool_.integer(g.step);
+    const Expr count = pool_.max(pool_.integer(0), pool_.div(pool_.add(pool_.sub(g.end, g.begin), pool_.integer(g.step - 1)), step));
+    tasks = pool_.mul(tasks, count);
+    counts.push_back(value(count));
+  }
+  launch.tasks = tasks;
+  open(fmt::format("for (long long task = blockIdx.x; task < {}; task += gridDim.x)", word({Word::tasks, 0, 0})));
+  scopes_.emplace_back();
+  if (kernel_.grid.size() > 1) line("long long rest = task;");
+  for (std::size_t k = kernel_.grid.size(); k-- > 0;) {
+    const tile::GridDim& g = kernel_.grid[k];
+    std::string at = "task";
+    if (kernel_.grid.size() > 1) {
+      at = fmt::format("g{}", k);
+      if (k > 0) line(fmt::format("const long long {} = quern_split(rest, {});", at, counts[k]));
+      else line(fmt::format("const long long {} = rest;", at));
+    }
+    const std::string name = fmt::format("x{}", g.index);
+    const std::string begin = value(g.begin);
+    line(fmt::format("const long long {} = {} + {} * {};  // {}", name, begin, at, g.step, "block of the grid"));
+    indices_[g.index] = name;
+  }
+  block(kernel_.body);
+  if (!kernel_.scratch.empty() || uses_exchange_) line("__syncthreads();");
+  scopes_.pop_back();
+  close();
+
+  std::string out;
+  for (const std::string& why : kernel_.why) {
+    std::string safe;
+    for (char c : why) safe += c == '\\' || c == '\n' || static_cast<unsigned char>(c) >= 0x80 ? '?' : c;
+    out += "// " + safe + "\n";
+  }
+  out += fmt::format("struct {}_words {{ long long at[{}]; }};\n", launch.entry, std::max<std::size_t>(launch.words.size(), 1));
+  out += fmt::format("extern \"C\" __global__ void __launch_bounds__({}) {}(const __grid_constant__ {}_words words) {{\n", kThreads, launch.entry, launch.entry);
+  out += "  extern __shared__ __align__(128) unsigned char shared[];\n";
+  if (uses_exchange_) out += fmt::format("  __shared__ __align__(16) unsigned char exchange[{}];\n", kExchangeBytes);
+  out += "  const int thread = (int)threadIdx.x;\n";
+  out += head_ + text_ + "}\n";
+  return out;
+}
+
+void KernelPrinter::block(const tile::Block& b) {
+  for (const tile::Statement& s : b) std::visit([&](const auto& n) { statement(n); }, s.node);
+}
+
+void KernelPrinter::statement(const tile::For& loop) {
+  Touched bounds;
+  note_reads(loop.begin, bounds);
+  note_reads(loop.end, bounds);
+  settle(bounds);
+  const std::string begin = value(loop.begin), end = value(loop.end);
+  forget_reads();
+  const std::string name = fmt::format("x{}", loop.index);
+  open(fmt::format("for (long long {} = {}; {} < {}; {} += {})", name, begin, name, end, name, loop.step));
+  scopes_.emplace_back();
+  indices_[loop.index] = name;
+  barrier();  // also between the end of one pass and the start of the next
+  block(loop.body);
+  indices_.erase(loop.index);
+  scopes_.pop_back();
+  close();
+}
+
+void KernelPrinter::statement(const tile::If& branch) {
+  Touched condition;
+  note_reads(branch.condition, condition);
+  settle(condition);
+  scopes_.emplace_back();
+  const std::string taken = value(branch.condition);
+  forget_reads();
+  open(fmt::format("if ({})", taken));
+  const Touched before = touched_;
+  scopes_.emplace_back();
+  block(branch.then_block);
+  scopes_.pop_back();
+  close();
+  Touched after = touched_;
+  touched_ = before;
+  if (!branch.else_block.empty()) {
+    open("else");
+    scopes_.emplace_back();
+    block(branch.else_block);
+    scopes_.pop_back();
+    close();
+  }
+  scopes_.pop_back();
+  touched_.read.insert(after.read.begin(), after.read.end());
+  touched_.written.insert(after.written.begin(), after.written.end());
+}
+
+void KernelPrinter::note_reads(Expr e, Touched& out) const {
+  if (!e) return;
+  compiler::for_each_node(pool_, e, [&](Expr at) {
+    if (pool_[at].op == Op::read) out.read.insert(static_cast<TensorId>(pool_[at].payload));
+  });
+}
+
+KernelPrinter::Touched KernelPrinter::touched_by(const tile::Nest& nest) const {
+  Touched t;
+  for (const tile::Dim& d : nest.dims) note_reads(d.begin, t), note_reads(d.end, t);
+  for (const tile::Update& u : nest.updates) {
+    for (Expr e : {u.body, u.domain, u.start, u.result, u.position, u.start_position}) note_reads(e, t);
+    for (Expr e : u.subscripts) note_reads(e, t);
+    if (u.has_value_target) t.written.insert(u.target);
+    if (u.has_position_target) t.written.insert(u.position_target);
+  }
+  return t;
+}
+
+/// What was read may change before it is needed again.
+void KernelPrinter::forget_reads() {
+  std::erase_if(scopes_.back().names, [&](const auto& entry) { return touches_memory(Expr{entry.first}); });
+}
+
+/// A barrier, if what comes next touches what was touched.
+void KernelPrinter::settle(const Touched& next) {
+  auto meets = [](const std::set<TensorId>& a, const std::set<TensorId>& b) {
+    return std::any_of(a.begin(), a.end(), [&](TensorId t) { return b.contains(t); });
+  };
+  bool wanted = meets(next.read, touched_.written) || meets(next.written, touched_.written) || meets(next.written, touched_.read);
+  for (const auto& [in, out] : shared_.may_share) {
+    wanted |= next.written.contains(out) && touched_.read.contains(in);
+    wanted |= next.read.contains(in) && touched_.written.contains(out);
+  }
+  if (wanted) barrier();
+  touched_.read.insert(next.read.begin(), next.read.end());
+  touched_.written.insert(next.written.begin(), next.written.end());
+}
+
+void KernelPrinter::barrier() {
+  line("__syncthreads();");
+  touched_ = {};
+}
+
+}  // namespace quern::cuda

@@ -1,0 +1,134 @@
+// One tile kernel as CUDA C++ text. In: a tile::Kernel. Out: a __global__ function and its launch. The one idea: a block of
+// threads does one task of the grid at a time; the points of each nest are dealt out to its threads, tiles live in shared
+// memory (or a slab of device memory where they do not fit), and barriers stand between nests that touch the same memory.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "compiler/codegen/cuda/compile_cuda.h"
+#include "compiler/ir/tile.h"
+
+namespace quern::cuda {
+
+/// What kernels of one module share.
+struct ModuleText {
+  const tile::Module& module;
+  const CudaOptions& options;
+  ir::Program program;  // of the module; printing adds size expressions to its pool
+  std::set<std::pair<ir::TensorId, ir::TensorId>> may_share;  // input, output: possibly the same storage
+};
+
+class KernelPrinter {
+ public:
+  KernelPrinter(ModuleText& shared, const tile::Kernel& kernel);
+  /// The function's text; the launch is in `launch` afterwards.
+  std::string run();
+  KernelLaunch launch;
+
+ private:
+  // Text.
+  void line(const std::string& text);
+  void open(const std::string& text);   // text {
+  void close(const std::string& tail = "");
+  std::string fresh(const char* stem) { return stem + std::to_string(next_name_++); }
+
+  // Parameter words, by first use.
+  std::string word(Word w);
+  std::string tensor_pointer(ir::TensorId tensor);
+  std::string stride(ir::TensorId tensor, std::size_t axis);  // elements; "1" where that is known
+
+  // Expressions: each node is named once per scope.
+  struct Scope {
+    std::unordered_map<std::uint32_t, std::string> names;
+  };
+  std::string value(ir::Expr e);
+  std::string define(ir::Expr e, const std::string& text);
+  std::string read(ir::Expr e);
+  std::string guarded_choice(ir::Expr e);
+  bool touches_memory(ir::Expr e) const;
+  void forget_reads();
+  std::string offset_text(ir::TensorId tensor, const std::vector<ir::Expr>& subscripts);
+  std::string checked_subscripts(ir::TensorId tensor, const std::vector<ir::Expr>& subscripts, std::vector<std::string>* texts);
+  void store(ir::TensorId tensor, const std::vector<ir::Expr>& subscripts, const std::string& value, DType from);
+  std::string local_int(ir::Expr e);
+
+  // Structure (kernel_printer.cpp, nests.cpp, selects.cpp).
+  void place_tiles();
+  void block(const tile::Block& block);
+  void statement(const tile::For& loop);
+  void statement(const tile::If& branch);
+  void statement(const tile::Nest& nest);
+  void statement(const tile::Select& select);
+
+  // Barriers: what was touched since the last one.
+  struct Touched {
+    std::set<ir::TensorId> read, written;
+  };
+  void note_reads(ir::Expr e, Touched& out) const;
+  Touched touched_by(const tile::Nest& nest) const;
+  void settle(const Touched& next);
+  void barrier();
+
+  // Nests (nests.cpp).
+  /// How the points of a nest are dealt out: each kept point to a team of threads, its reduced points among the team.
+  struct Split {
+    std::vector<std::size_t> kept, reduced;  // dims, the fastest last
+    int team = 1;                            // threads that share a kept point; a power of two
+    bool neighbours = true;                  // a team is consecutive threads; else threads a team's number apart
+    int teams() const;
+  };
+  /// One reduction or scan while its nest runs.
+  struct Accumulation {
+    std::size_t update = 0;
+    DType type = DType::f32;
+    std::string value, position;  // variables; position empty without one
+    std::string prefix;           // scans: what was there before the steps at hand
+  };
+  Split split_of(const tile::Nest& nest) const;
+  void loop_over(const tile::Nest& nest, const Split& split);
+  bool is_separated(const tile::Nest& nest, std::size_t dim) const;
+  std::optional<std::int64_t> extent_bound(const tile::Dim& dim) const;
+  std::optional<std::int64_t> constant_difference(ir::Expr a, ir::Expr b) const;
+  int access_score(const tile::Nest& nest, ir::IndexId index) const;
+  DType accumulator_type(const tile::Update& update) const;
+  void begin_sums(const tile::Nest& nest, std::vector<Accumulation>& sums);
+  void at_point(const tile::Nest& nest, std::vector<Accumulation>& sums);
+  void combine_team(const Split& split, const tile::Update& update, const Accumulation& sum);
+  void finish(const tile::Update& update, const Accumulation& sum);
+  void scan_step(const tile::Update& update, const Accumulation& sum);
+  void scatter(const tile::Update& update);
+  std::string combined(const tile::Update& update, DType type, const std::string& a, const std::string& b) const;
+  std::string identity(ir::Reducer reducer, DType type);
+
+  struct TilePlace {
+    std::string base;                  // text of the typed pointer
+    std::vector<std::string> strides;  // elements, per axis
+  };
+
+  ModuleText& shared_;
+  ir::Program& program_;
+  ir::ExprPool& pool_;
+  const tile::Kernel& kernel_;
+  std::string head_, text_;
+  int depth_ = 1;
+  int next_name_ = 0;
+  std::vector<Scope> scopes_;
+  std::map<std::tuple<int, std::uint32_t, int>, std::size_t> words_;
+  std::set<std::string> declared_;
+  std::unordered_map<ir::IndexId, std::string> indices_;    // i64 variables in reach
+  std::unordered_map<ir::IndexId, ir::Expr> local_begin_;   // dims of the nest at hand: d<id> = index - begin
+  std::unordered_map<ir::TensorId, TilePlace> tiles_;
+  std::string accumulator_[2], previous_;
+  Touched touched_;
+  bool uses_exchange_ = false;
+};
+
+/// Device functions for blocks of threads: best-of pairs, shuffles, division of counts.
+std::string block_prelude();
+
+}  // namespace quern::cuda

@@ -1,0 +1,39 @@
+// A module as one translation unit: preludes, then one function per kernel.
+#include <exception>
+
+#include <fmt/format.h>
+
+#include "compiler/codegen/cuda/compile_cuda.h"
+#include "compiler/codegen/cuda/elementwise.h"
+#include "compiler/codegen/cuda/kernel_printer.h"
+#include "compiler/passes/alias.h"
+
+namespace quern::cuda {
+
+CudaModule print_cuda(const tile::Module& module, const CudaOptions& options) {
+  CudaModule result;
+  result.workspace = module.workspace;
+  std::string doing = "collecting what may share storage";
+  try {
+    ModuleText shared{module, options, module.program, {}};
+    const auto& tensors = module.program.tensors;
+    for (ir::TensorId out = 0; out < tensors.size(); ++out) {
+      if (tensors[out].role != ir::Role::output) continue;
+      for (ir::TensorId in : module.program.parameters)
+        if (tensors[out].entry == in || compiler::may_share_storage(module, in, out)) shared.may_share.insert({in, out});
+    }
+    result.text = prelude() + block_prelude();
+    for (const tile::Kernel& kernel : module.kernels) {
+      doing = "printing kernel " + kernel.name;
+      KernelPrinter printer(shared, kernel);
+      result.text += "\n" + printer.run();
+      result.launches.push_back(std::move(printer.launch));
+    }
+    result.program = std::move(shared.program);
+  } catch (const std::exception& fault) {
+    result.error = fmt::format("{}: {}", doing, fault.what());
+  }
+  return result;
+}
+
+}  // namespace quern::cuda
