@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -127,7 +128,7 @@ void KernelPrinter::place_tiles() {
       Expr size = t.shape[k];
       if (k + 1 == t.shape.size()) {
         const Expr lanes = pool_.integer(kernel_.lanes);
-        size = pool_.mul(pool_.div(pool_.add(size, pool_.integer(kernel_.lanes - 1)), lanes), lanes);
+        size = pool_.mul(pool_.apply(Op::floordiv, {pool_.add(size, pool_.integer(kernel_.lanes - 1)), lanes}), lanes);
       }
       product = pool_.mul(product, pool_.max(size, pool_.integer(0)));
     }
@@ -137,7 +138,7 @@ void KernelPrinter::place_tiles() {
   auto bytes_of = [&](const Tensor& t) {
     const Expr bytes = pool_.mul(element_strides(t).back(), pool_.integer(static_cast<std::int64_t>(size_of(t.type))));
     const Expr unit = pool_.integer(kTileAlignment);
-    return pool_.mul(pool_.div(pool_.add(bytes, pool_.integer(kTileAlignment - 1)), unit), unit);
+    return pool_.mul(pool_.apply(Op::floordiv, {pool_.add(bytes, pool_.integer(kTileAlignment - 1)), unit}), unit);
   };
   for (TensorId t : kernel_.scratch) {
     std::int64_t bytes = 0;
@@ -204,7 +205,7 @@ std::string KernelPrinter::run() {
   std::vector<std::string> counts;
   for (const tile::GridDim& g : kernel_.grid) {
     const Expr step = pool_.integer(g.step);
-    const Expr count = pool_.max(pool_.integer(0), pool_.div(pool_.add(pool_.sub(g.end, g.begin), pool_.integer(g.step - 1)), step));
+    const Expr count = pool_.max(pool_.integer(0), pool_.apply(Op::floordiv, {pool_.add(pool_.sub(g.end, g.begin), pool_.integer(g.step - 1)), step}));
     tasks = pool_.mul(tasks, count);
     counts.push_back(value(count));
   }

@@ -2,6 +2,8 @@
 // reduced points of its kept point and combines its sums by shuffles, or through shared memory where it spans warps.
 #include <algorithm>
 #include <bit>
+#include <functional>
+#include <map>
 #include <stdexcept>
 
 #include <fmt/format.h>
@@ -20,7 +22,6 @@ using tile::UpdateKind;
 
 namespace {
 
-bool contains(const std::vector<IndexId>& list, IndexId i) { return std::find(list.begin(), list.end(), i) != list.end(); }
 bool has_position(Reducer r) { return r == Reducer::argmax || r == Reducer::argmin; }
 std::int64_t power_below(std::int64_t n) { return n < 1 ? 1 : static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(n))); }
 std::int64_t power_above(std::int64_t n) { return n < 1 ? 1 : static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(n))); }
@@ -233,8 +234,7 @@ void KernelPrinter::scatter(const Update& u) {
   }
   scopes_.emplace_back();
   const std::string x = cast_text(pool_.type(u.body), type, value(u.body));
-  const char* how = u.reducer == Reducer::max ? "max" : u.reducer == Reducer::min ? "min" : "add";
-  line(fmt::format("atomic_{}_{}({} + {}, {});", how, name(type), tensor_pointer(u.target), offset, x));
+  line(fmt::format("atomic_{}_{}({} + {}, {});", u.reducer == Reducer::sum ? "add" : ir::name(u.reducer), name(type), tensor_pointer(u.target), offset, x));
   scopes_.pop_back();
   if (u.checked) close();
 }
