@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "compiler/codegen/cuda/elementwise.h"
+#include "compiler/interpreter/elementwise.h"
 #include "tests/catch.h"
 #include "tests/cuda_codegen/cases.h"
 #include "tests/cuda_codegen/nvrtc.h"
@@ -50,6 +51,15 @@ TEST_CASE("NVRTC accepts every operator, conversion, atomic and exchange") {
     INFO(arch << "\n" << c.log);
     CHECK(c.ok);
     CHECK(c.log.empty());
+  }
+}
+
+TEST_CASE("CUDA documents no larger error than the language allows") {
+  for (int k = static_cast<int>(ir::Op::neg); k <= static_cast<int>(ir::Op::where); ++k) {
+    const ir::Op op = static_cast<ir::Op>(k);
+    INFO(ir::name(op));
+    CHECK(documented_ulps(op, DType::f32) <= interpreter::error_rule(op).ulps);
+    CHECK(documented_ulps(op, DType::f64) <= interpreter::error_rule(op).ulps);
   }
 }
 

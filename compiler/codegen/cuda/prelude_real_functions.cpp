@@ -73,9 +73,9 @@ QUERN_INLINE double logaddexp_f64(double x, double y) {
 QUERN_INLINE float hypot_f32(float x, float y) {
   const float a = fabsf(x), b = fabsf(y);
   if (!(a < infinity_f32() && b < infinity_f32())) return a == infinity_f32() || b == infinity_f32() ? infinity_f32() : x + y;
-  const u32 exponent = (__float_as_uint(a > b ? a : b) >> 23), down = exponent >= 254u ? 1u : 254u - exponent;
-  const float scale = __uint_as_float(down << 23), u = a * scale, v = b * scale;
-  return sqrtf(a > b ? fmaf(u, u, v * v) : fmaf(v, v, u * u)) * __uint_as_float((254u - down) << 23);
+  const u32 exponent = __float_as_uint(a > b ? a : b) >> 23, up = exponent < 1u ? 1u : exponent > 253u ? 253u : exponent;
+  const float scale = __uint_as_float((254u - up) << 23), u = a * scale, v = b * scale;
+  return sqrtf(a > b ? fmaf(u, u, v * v) : fmaf(v, v, u * u)) * __uint_as_float(up << 23);
 }
 
 )";
