@@ -229,8 +229,8 @@ std::optional<double> evaluate_real(Evaluation& e, Expr expr) {
     case Op::tanh: return std::tanh(v[0]);
     case Op::erf: return std::erf(v[0]);
     case Op::sigmoid: return 1 / (1 + std::exp(-v[0]));
-    case Op::gelu: return 0.5 * v[0] * (1 + std::erf(v[0] * 0.70710678118654752440));
-    case Op::silu: return v[0] / (1 + std::exp(-v[0]));
+    case Op::gelu: return v[0] == -HUGE_VAL ? -0.0 : 0.5 * v[0] * (1 + std::erf(v[0] * 0.70710678118654752440));
+    case Op::silu: return v[0] == -HUGE_VAL ? -0.0 : v[0] / (1 + std::exp(-v[0]));
     case Op::softplus: return v[0] > 0 ? v[0] + std::log1p(std::exp(-v[0])) : std::log1p(std::exp(v[0]));
     case Op::add: return v[0] + v[1];
     case Op::sub: return v[0] - v[1];

@@ -96,6 +96,9 @@ struct Form {
   int outer_level = 0;  // map, scan: the axis outside; topk: the new axis
   std::int64_t outer_begin = 0;
   std::int64_t k = 0;        // topk: extent of the new axis
+  std::vector<std::pair<std::uint32_t, bool>> leaving;  // sum, mean: factors that may leave it, and whether they divide
+  std::uint32_t rest = 0;    // the term without them; 0: 1
+  std::vector<std::uint32_t> beside_weights;  // factors beside a difference of weights that may be summed one by one
   bool coarse = false;       // a sum of products that @tf32 may compute with short factors
   std::vector<KeyPart> key;  // what the result depends on besides its own axes
   std::uint32_t row_id = 0;  // forms that share one remembered row (the two results of topk) have one id

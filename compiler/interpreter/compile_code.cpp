@@ -12,6 +12,7 @@
 
 #include "compiler/interpreter/code.h"
 #include "compiler/interpreter/interpret.h"
+#include "compiler/interpreter/leaving_factors.h"
 
 namespace quern::interpreter {
 namespace {
@@ -31,7 +32,6 @@ class Compiler {
   const std::vector<std::int64_t>& symbols_;
   Code code_;
   std::unordered_map<IndexId, int> level_of_;
-  std::unordered_set<std::uint32_t> summed_;  // parts of what a sum adds, as far as factors can be moved out
   std::vector<std::uint32_t> serial_;  // by level: which opening of the level this is
   std::uint32_t openings_ = 0;
   int base_level_ = 0;  // first level of the current equation
@@ -45,7 +45,7 @@ class Compiler {
 
   std::int64_t size(Expr e) { return compiler::evaluate_size(p_, e, symbols_); }
   Axis open(IndexId i);
-  void mark_factors(Expr e);
+  void leaving(Form& f, const Node& n, int site);
   void count_uses(Expr e, std::unordered_set<std::uint32_t>& seen);
   bool recurrent(Expr e);
   int level(Expr e);
@@ -309,7 +309,7 @@ void Compiler::support(Expr e, std::vector<Expr>& conditions) {
 std::uint32_t Compiler::product(Expr e, Item item, int site) {
   const Node n = pool_[e];
   item.hidden = is_float(n.type) && (hides(n.args[0]) || hides(n.args[1]));
-  if (item.hidden || summed_.contains(e.id)) item.kind = Kind::product;
+  if (item.hidden) item.kind = Kind::product;
   item.a = use(n.args[0], site);
   item.b = use(n.args[1], site);
   const std::uint32_t multiply = add(item);
@@ -342,13 +342,20 @@ std::uint32_t Compiler::read(Expr e, int site) {
   return add(item);
 }
 
-/// Products below the root of a sum: one of their factors may be moved out of it.
-void Compiler::mark_factors(Expr e) {
-  const Node& n = pool_[e];
-  if (!summed_.insert(e.id).second) return;
-  if (n.op == Op::where) return mark_factors(n.args[1]), mark_factors(n.args[2]);
-  if (n.op == Op::mul || n.op == Op::add || n.op == Op::sub || n.op == Op::div || n.op == Op::neg || n.op == Op::cast)
-    for (Expr a : n.args) mark_factors(a);
+/// What may leave a sum, and what is left of its term.
+void Compiler::leaving(Form& f, const Node& n, int site) {
+  const auto reducer = static_cast<ir::Reducer>(n.payload);
+  if (n.op != Op::reduce || !is_float(n.type) || (reducer != ir::Reducer::sum && reducer != ir::Reducer::mean)) return;
+  std::vector<IndexId> axes;
+  for (std::size_t i = 0; i < n.axes.size(); ++i)
+    if (f.axes[i].end - f.axes[i].begin > 1) axes.push_back(n.axes[i]);
+  const LeavingFactors parts = leaving_factors(p_, n.args[0], axes, [&](TensorId t) {
+    const int k = code_.definition[t];
+    return k < 0 ? nullptr : &p_.equations[static_cast<std::size_t>(k)];
+  });
+  for (const auto& [factor, divides] : parts.factors) f.leaving.push_back({use(factor, site), divides});
+  if (parts.rest) f.rest = use(parts.rest, site);
+  for (Expr e : parts.beside_weights) f.beside_weights.push_back(use(e, site));
 }
 
 std::uint32_t Compiler::form(Expr e) {
@@ -358,7 +365,6 @@ std::uint32_t Compiler::form(Expr e) {
   f.type = n.type;
   f.body_type = pool_.type(n.args[0]);
   if (n.op == Op::reduce) f.reducer = static_cast<ir::Reducer>(n.payload);
-  if (n.op == Op::reduce && f.reducer == ir::Reducer::sum) mark_factors(n.args[0]);
   if (n.op == Op::map) f.map = static_cast<ir::AxisMap>(n.payload);
   const bool topk = n.op == Op::topk_value || n.op == Op::topk_position;
   const bool keeps = n.op == Op::map || n.op == Op::scan;
@@ -399,6 +405,7 @@ std::uint32_t Compiler::form(Expr e) {
   if (n.op == Op::scan) scan_level_ = site, scan_form_ = id;
   f.body = use(n.args[0], site);
   if (!pool_.is_true(n.args[1])) f.domain = use(n.args[1], site);
+  leaving(f, n, site);
   scan_level_ = outer_scan;
   scan_form_ = outer_form;
   code_.levels = std::max(code_.levels, static_cast<int>(serial_.size()));

@@ -311,8 +311,6 @@ template <class R>
   const int arity = ir::info(op).arity;
   for (int k = 0; k < arity; ++k)
     if (x[static_cast<std::size_t>(k)].e == kInf) return anything(plain<R>(op, x[0].v, x[1].v, x[2].v));
-  // x times a weight that vanishes: NaN as written, -0 in the limit; both stand.
-  if ((op == Op::gelu || op == Op::silu) && std::isinf(x[0].v) && x[0].v < 0) return anything(R(-0.0));
   std::array<std::array<Value<R>, 2>, 3> choices{};
   std::array<int, 3> counts = {1, 1, 1};
   for (int k = 0; k < arity; ++k)
@@ -354,10 +352,11 @@ R plain(Op op, R a, R b, R c) {
       return std::floor(a);
     case Op::ceil:
       return std::ceil(a);
-    case Op::round: {  // to even, whatever the host's rounding mode
+    case Op::round: {  // to even, whatever the host's rounding mode; -0.3 gives -0
       const R down = std::floor(a), rest = a - down;
-      if (rest != R(0.5)) return std::isfinite(a) ? (rest > R(0.5) ? down + 1 : down) : a;
-      return std::fmod(down, R(2)) == 0 ? down : down + 1;
+      if (!std::isfinite(a)) return a;
+      const bool up = rest == R(0.5) ? std::fmod(down, R(2)) != 0 : rest > R(0.5);
+      return std::copysign(up ? down + 1 : down, a);
     }
     case Op::trunc:
       return std::trunc(a);
@@ -402,9 +401,9 @@ R plain(Op op, R a, R b, R c) {
     case Op::sigmoid:
       return a >= 0 ? 1 / (1 + std::exp(-a)) : std::exp(a) / (1 + std::exp(a));
     case Op::gelu:
-      return a == -static_cast<R>(kInf) ? R(0) * a : a * std::erfc(-a / std::sqrt(R(2))) / 2;
+      return a == -static_cast<R>(kInf) ? R(-0.0) : a * std::erfc(-a / std::sqrt(R(2))) / 2;
     case Op::silu:
-      return a == -static_cast<R>(kInf) ? R(0) * a : a * plain<R>(Op::sigmoid, a, 0, 0);
+      return a == -static_cast<R>(kInf) ? R(-0.0) : a * plain<R>(Op::sigmoid, a, 0, 0);
     case Op::softplus:
       return std::isnan(a) ? a : std::fmax(a, R(0)) + std::log1p(std::exp(-std::fabs(a)));
     case Op::add:

@@ -152,9 +152,7 @@ Value<R> Machine<R>::product(const Item& item) {
   const V a = eval(item.a), b = eval(item.b);
   const Precision& p = precision(item.type);
   V out = apply_float<R>(Op::mul, p, false, a, b, a);
-  // inf * 0 in a sum: NaN as written, but a factor that leaves the sum may meet something else than this 0.
-  if (!item.hidden && std::isnan(out.v) && !std::isnan(a.v) && !std::isnan(b.v)) return V::real(out.v, kInf);
-  if (item.hidden && !std::isfinite(out.v) && ((a.v == 0 && a.e == 0 && b.e != kInf) || (b.v == 0 && b.e == 0 && a.e != kInf)))
+  if (!std::isfinite(out.v) && ((a.v == 0 && a.e == 0 && b.e != kInf) || (b.v == 0 && b.e == 0 && a.e != kInf)))
     return V::real(0, kInf);
   if (laxity_ != 1) out.e *= laxity_;
   return out;

@@ -135,6 +135,7 @@ class Machine {
   void points(const Form& f, std::size_t axis, F&& each);
   V reduce(const Form& f);
   V sum(const Form& f);
+  bool depends_on_rewriting(const Form& f, const V& sum);
   V whole_sum(const Form& f);
   V multiply(const Form& f);
   V extreme(const Form& f, bool largest);
@@ -169,7 +170,7 @@ class Total {
     size_ += size;
     error_ += t.e;
     ++count_;
-    if (!std::isfinite(t.v)) return void((std::isnan(t.v) ? nan_ : infinite_) = true);
+    if (!std::isfinite(t.v)) return void((std::isnan(t.v) ? nan_ : infinite_) |= t.e == 0 || !std::isnan(t.v));
     (t.v > 0 ? above_ : below_) += size + t.e;
     if (exact_) {
       if (t.e != 0)
@@ -186,13 +187,12 @@ class Total {
     add(u);
   }
   Value<R> finish(const Precision& p, double roundings = 0) const {
+    if (nan_) return Value<R>::real(std::numeric_limits<R>::quiet_NaN(), 0);  // whatever the other terms are
     if (error_ == kInf) return Value<R>::real(value_, kInf);
-    if (nan_) return Value<R>::real(value_, 0);
     // Partial sums of both signs may overflow: an infinity then meets its opposite.
     const double against = infinite_ ? (value_ > 0 ? below_ : value_ < 0 ? above_ : 0) : std::fmin(above_, below_);
     if (against > p.largest) return Value<R>::real(value_, kInf);
-    // Infinities of both signs cancel to NaN as written; with a common factor moved out, as is allowed, one may remain.
-    if (infinite_) return Value<R>::real(value_, std::isnan(value_) ? kInf : 0);
+    if (infinite_) return Value<R>::real(value_, 0);
     if (std::isinf(value_)) return Value<R>::real(std::copysign(std::numeric_limits<R>::max(), value_), 0);
     double e = error_;
     if (!(exact_ && size_ <= std::ldexp(1.0, std::min(1023, low_ + p.digits))))

@@ -44,6 +44,29 @@ void Machine<R>::points(const Form& f, std::size_t axis, F&& each) {
   }
 }
 
+/// The sum is not finite and may be something else after a rewriting that the language allows (leaving_factors.h): it is
+/// NaN only because a factor that may leave it is infinite, or such a divisor zero; or a factor beside weights that may be
+/// summed one by one is infinite.
+template <class R>
+bool Machine<R>::depends_on_rewriting(const Form& f, const V& sum) {
+  if (std::isfinite(sum.v) || sum.e != 0 || (f.leaving.empty() && f.beside_weights.empty())) return false;
+  const Precision& p = precision(f.type);
+  bool infinite = false, nan = false, beside = false;
+  ++open_;
+  points(f, 0, [&](const V&, Member m) {
+    const auto see = [&](const V& v) { nan = nan || (m == Member::yes && std::isnan(v.v) && v.e == 0); };
+    for (const auto& [id, divides] : f.leaving) {
+      const V v = eval(id);
+      see(v);
+      infinite = infinite || (divides ? !(std::fabs(static_cast<double>(v.v)) > v.e) : !tame(v, p));
+    }
+    if (f.rest) see(eval(f.rest));
+    for (const std::uint32_t id : f.beside_weights) beside = beside || !tame(eval(id), p);
+  });
+  --open_;
+  return std::isnan(sum.v) ? infinite && !nan : beside;
+}
+
 template <class R>
 Value<R> Machine<R>::sum(const Form& f) {
   Total<R> total;
@@ -55,6 +78,7 @@ Value<R> Machine<R>::sum(const Form& f) {
       total.maybe(v, m == Member::maybe_yes);
   });
   V out = total.finish(precision(f.type));
+  if (depends_on_rewriting(f, out)) out.e = kInf;
   out.e *= laxity_;
   return out;
 }
@@ -135,7 +159,7 @@ Value<R> Machine<R>::extreme(const Form& f, bool largest) {
   points(f, 0, [&](const V& v, Member m) {
     if (v.e == kInf || (std::isnan(v.v) && m != Member::yes)) unknown = true;
     if (std::isnan(v.v)) {
-      nan = nan || m == Member::yes;
+      nan = nan || (m == Member::yes && v.e == 0);
       return;
     }
     if (m != Member::maybe_no) best = largest ? std::fmax(best, v.v) : std::fmin(best, v.v);
@@ -145,7 +169,7 @@ Value<R> Machine<R>::extreme(const Form& f, bool largest) {
     else
       low = std::fmin(low, l), high = m == Member::yes ? std::fmin(high, h) : high;
   });
-  if (nan && !unknown) return V::real(std::numeric_limits<R>::quiet_NaN());
+  if (nan) return V::real(std::numeric_limits<R>::quiet_NaN());  // whatever the others are
   if (unknown) return V::real(best, kInf);
   if (low == high) return V::real(best);
   if (!std::isfinite(best)) return V::real(best, kInf);
@@ -279,7 +303,8 @@ Value<R> Machine<R>::statistic(const Form& f) {
   }
   const auto n = static_cast<double>(values.size());
   if (values.empty()) return V::real(0);
-  const V s = total.finish(p, 1);
+  V s = total.finish(p, 1);
+  if (f.reducer == Reducer::mean && depends_on_rewriting(f, s)) s.e = kInf;
   const V divisor = V::real(static_cast<R>(n));
   V mean = apply_float<R>(Op::div, p, false, s, divisor, s);
   if (open) mean.e = kInf;

@@ -53,10 +53,13 @@ struct Search {
     return unproved;
   }
 
-  /// A size occurs in both: whether the loop has a point can matter to the read.
+  /// A size occurs in both: whether the loop has a point can matter to the read. A size that is fixed can decide alone.
   bool concerns(Expr fact, const std::set<Expr>& reads) const {
     std::set<Expr> sizes;
-    for_each_node(pool, fact, [&](Expr e) { if (pool[e].op == Op::symbol || pool[e].op == Op::index) sizes.insert(e); });
+    for_each_node(pool, fact, [&](Expr e) {
+      const Node& n = pool[e];
+      if (n.op == Op::index || (n.op == Op::symbol && !program.symbols[static_cast<SymbolId>(n.payload)].value)) sizes.insert(e);
+    });
     if (sizes.empty()) return true;
     bool shared = false;
     auto see = [&](Expr e) { for_each_node(pool, e, [&](Expr at) { shared |= sizes.contains(at); }); };

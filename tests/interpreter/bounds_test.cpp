@@ -168,6 +168,37 @@ TEST_CASE("behind where(c, s, -inf) a NaN may be skipped or seen") {
   CHECK(r.accepts({NaN}));
 }
 
+TEST_CASE("an infinite factor that may leave its sum may hide the NaN that its products made, and no other") {
+  const auto sum = [](const std::string& term, std::vector<double> f, std::vector<double> x) {
+    const auto n = static_cast<std::int64_t>(x.size());
+    return run("kernel f(f: f32[1], x: f32[1,N]) -> (y: f32[1]) {\n  t[m,n] = " + term + "\n  y[m] = sum[n](t[m,n])\n}",
+               {Array{{1}, std::move(f)}, Array{{1, n}, std::move(x)}});
+  };
+  for (const char* term : {"f[m] * x[m,n]", "x[m,n] / (1 / f[m])", "where(n >= 0, -(x[m,n] * f[m]), 0)"}) {
+    INFO(term);
+    CHECK(sum(term, {inf}, {0, 1}).accepts({inf}));   // inf * 0
+    CHECK(sum(term, {inf}, {0, 1}).accepts({NaN}));
+    CHECK(sum(term, {inf}, {2, -1}).accepts({inf}));  // inf - inf
+    CHECK_FALSE(sum(term, {inf}, {NaN, 1}).accepts({inf}));
+    CHECK_FALSE(sum(term, {NaN}, {inf, 1}).accepts({inf}));
+    CHECK_FALSE(sum(term, {1}, {inf, -inf}).accepts({inf}));
+    CHECK_FALSE(sum(term, {0}, {inf, 1}).accepts({0}));
+    CHECK_FALSE(sum(term, {inf}, {0}).accepts({inf}));  // one point: nothing varies along the axis
+  }
+  // Both vary along the axis.
+  const std::string own = "kernel f(f: f32[N], x: f32[N]) -> (y: f32) { y = sum[n](f[n] * x[n]) }";
+  CHECK_FALSE(run(own, {row({inf, 1}), row({0, 1})}).accepts({inf}));
+  CHECK_FALSE(run(own, {row({inf, inf}), row({2, -1})}).accepts({inf}));
+  // A factor of an inner sum may leave both; a contraction may sum over one axis before it meets the other factor.
+  const Run nested = run("kernel f(f: f32[1], x: f32[M,N]) -> (y: f32) {\n  y = sum[m](sum[n](f[0] * x[m,n]))\n}",
+                         {row({inf}), Array{{2, 2}, {1, 1, -1, 2}}});
+  CHECK(nested.accepts({inf}));
+  const Run product = run("kernel f(f: f32[M], a: f32[M,N], x: f32[N]) -> (y: f32) { y = sum[m,n](f[m] * a[m,n] * x[n]) }",
+                          {row({inf, 1}), Array{{2, 2}, {1, 0, 1, 1}}, row({1, 1})});
+  CHECK(product.accepts({inf}));
+  CHECK(product.accepts({NaN}));
+}
+
 TEST_CASE("overflow that may be avoided, and overflow that may not") {
   const std::string ratio = "kernel f(x: f32[N]) -> (y: f32[N]) { y[n] = exp(x[n]) / exp(x[n]) }";
   const Run r = run(ratio, {row({100, 1000, 10000, 1})});

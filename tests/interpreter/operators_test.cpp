@@ -71,6 +71,8 @@ TEST_CASE("functions at infinities and NaN") {
   CHECK(same(unary("sin", x), {NaN, NaN, NaN}));
   CHECK(same(unary("erf", x), {1, -1, NaN}));
   CHECK(same(unary("softplus", x), {inf, 0, NaN}));
+  CHECK(same(unary("gelu", x), {inf, 0, NaN}));
+  CHECK(same(unary("silu", x), {inf, 0, NaN}));
 }
 
 TEST_CASE("binary operators") {

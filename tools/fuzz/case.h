@@ -12,7 +12,7 @@ namespace quern::fuzz {
 
 struct Case {
   std::string kernel;
-  std::map<std::string, std::string> settings;  // sizes, compile-time values, types, scalars, kinds of data
+  std::map<std::string, std::string> settings;  // sizes, compile-time values, types, scalars, kinds of data; `without` a pass
   bool slow = false;
 
   std::string text() const;  // as it stands after `#:`
