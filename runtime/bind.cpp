@@ -152,6 +152,8 @@ void Binding::match(std::span<const Argument> arguments, CallArguments& call) co
   const auto give_scalar = [&](std::size_t slot, const Argument& a) {
     if (a.kind == Argument::Kind::tensor && a.tensor.rank() != 0)
       throw Error(Code::invalid_argument, fmt::format("error: '{}' is a number, a tensor with {} axes was given", scalar_slots_[slot].name, a.tensor.rank()));
+    if (a.kind == Argument::Kind::tensor && a.tensor.memory() != Memory::host)
+      throw Error(Code::invalid_argument, fmt::format("error: '{}' is a number; its tensor must be in host memory", scalar_slots_[slot].name));
     if (call.scalars[slot]) throw Error(Code::invalid_argument, fmt::format("error: '{}' is given twice", scalar_slots_[slot].name));
     call.scalars[slot] = &a;
   };
@@ -164,6 +166,11 @@ void Binding::match(std::span<const Argument> arguments, CallArguments& call) co
     return false;
   };
   for (const Argument& a : arguments) {
+    if (a.kind == Argument::Kind::stream) {
+      call.stream = reinterpret_cast<void*>(static_cast<std::intptr_t>(a.integer));
+      call.has_stream = true;
+      continue;
+    }
     if (a.output) {
       if (!a.name.empty()) {
         if (!find(a.name, true, a))
@@ -361,6 +368,7 @@ void Binding::check_outputs(const CallArguments& call, const Bound& bound) const
 void Binding::check_facts(const CallArguments& call) const {
   for (std::size_t slot : ordered_) {
     const TensorView& v = *call.tensors[slot];
+    if (v.memory() != Memory::host) continue;  // the device's to check
     const auto type = static_cast<DType>(v.type());
     const auto size = static_cast<std::int64_t>(size_of(v.type()));
     if (v.rank() == 0 || v.count() == 0) continue;

@@ -31,6 +31,8 @@ struct ScalarSlot {
 struct CallArguments {
   SmallArray<const TensorView*, 24> tensors;   // inputs, then outputs
   SmallArray<const Argument*, 24> scalars;     // null: the default
+  void* stream = nullptr;                      // given by on_stream
+  bool has_stream = false;
 };
 
 /// What binding found.

@@ -23,6 +23,7 @@ struct quern_kernel {
 
 namespace {
 
+static_assert(static_cast<int>(quern::Code::device_lost) == QUERN_DEVICE_LOST && static_cast<int>(quern::Device::cuda) == QUERN_DEVICE_CUDA);
 static_assert(static_cast<int>(quern::Code::internal) == QUERN_INTERNAL && static_cast<int>(quern::Code::data) == QUERN_DATA);
 static_assert(static_cast<int>(quern::ElementType::boolean) == QUERN_BOOL && static_cast<int>(quern::ElementType::i64) == QUERN_I64);
 
@@ -78,6 +79,16 @@ std::size_t copy_text(const std::string& from, char* text, std::size_t capacity)
   return from.size();
 }
 
+/// The same for functions without a handle: the message goes to the caller's buffer.
+template <class F>
+quern_status explained(char* error, std::size_t capacity, F f) noexcept {
+  if (error && capacity > 0) *error = 0;
+  quern_kernel k;
+  const quern_status status = guarded(k, f);
+  copy_text(k.message, error, capacity);
+  return status;
+}
+
 /// Up to 16 arguments without allocation.
 class ArgumentList {
  public:
@@ -107,6 +118,10 @@ class ArgumentList {
         case QUERN_BOOLEAN:
           to.kind = quern::Argument::Kind::boolean;
           to.integer = a.integer != 0;
+          break;
+        case QUERN_STREAM:
+          to.kind = quern::Argument::Kind::stream;
+          to.integer = a.integer;
           break;
         default: throw quern::Error(quern::Code::invalid_argument, "error: an argument has an unknown kind");
       }
@@ -148,7 +163,7 @@ const char* quern_status_name(quern_status status) { return quern::name(static_c
 quern_options* quern_options_create(void) { return new (std::nothrow) quern_options; }
 void quern_options_destroy(quern_options* options) { delete options; }
 quern_status quern_options_device(quern_options* options, quern_device device) {
-  if (device < QUERN_DEVICE_AUTOMATIC || device > QUERN_DEVICE_INTERPRETER) return QUERN_INVALID_ARGUMENT;
+  if (device < QUERN_DEVICE_AUTOMATIC || device > QUERN_DEVICE_CUDA) return QUERN_INVALID_ARGUMENT;
   return set(options, "", [&](quern::Options& o) { o.device = static_cast<quern::Device>(device); });
 }
 quern_status quern_options_threads(quern_options* options, int32_t threads) {
@@ -157,6 +172,13 @@ quern_status quern_options_threads(quern_options* options, int32_t threads) {
 }
 quern_status quern_options_target(quern_options* options, const char* target) {
   return set(options, target, [&](quern::Options& o) { o.target = target; });
+}
+quern_status quern_options_gpu(quern_options* options, int32_t gpu) {
+  if (gpu < 0) return QUERN_INVALID_ARGUMENT;
+  return set(options, "", [&](quern::Options& o) { o.gpu = gpu; });
+}
+quern_status quern_options_stream(quern_options* options, void* stream) {
+  return set(options, "", [&](quern::Options& o) { o.stream = stream; });
 }
 quern_status quern_options_set(quern_options* options, const char* name, int64_t value) {
   return set(options, name, [&](quern::Options& o) { o.set(name, value); });
@@ -204,6 +226,41 @@ quern_status quern_launch(const quern_kernel* k, const quern_argument* arguments
   return guarded(*k, [&] {
     if (const quern::Status status = k->kernel->try_launch(ArgumentList(arguments, count).span()); !status) throw status.error();
   });
+}
+
+quern_status quern_synchronize(const quern_kernel* k, void* stream) {
+  if (!usable(k)) return QUERN_INVALID_ARGUMENT;
+  return guarded(*k, [&] {
+    if (const quern::Status status = k->kernel->synchronize(stream); !status) throw status.error();
+  });
+}
+
+quern_status quern_gpu_allocate(const DLTensor* tensor, int32_t gpu, DLManagedTensorVersioned** allocated, char* error, size_t capacity) {
+  return explained(error, capacity, [&] {
+    if (!tensor || !allocated) throw quern::Error(quern::Code::invalid_argument, "error: quern_gpu_allocate with a null argument");
+    *allocated = nullptr;
+    DLTensor described = *tensor;
+    described.data = nullptr;
+    described.strides = nullptr;
+    described.device.device_type = kDLCPU;
+    const quern::TensorView view(described);
+    *allocated = quern::gpu_tensor(view.type(), view.shape(), gpu).to_dlpack();
+  });
+}
+quern_status quern_copy(const DLTensor* from, const DLTensor* to, char* error, size_t capacity) {
+  return explained(error, capacity, [&] {
+    if (!from || !to) throw quern::Error(quern::Code::invalid_argument, "error: quern_copy with a null argument");
+    quern::copy_elements(quern::TensorView(*from, true), quern::TensorView(*to));
+  });
+}
+int32_t quern_gpu_count(char* error, size_t capacity) {
+  int32_t count = 0;
+  explained(error, capacity, [&] {
+    const quern::CudaStatus status = quern::cuda_status();
+    count = static_cast<int32_t>(status.gpus.size());
+    if (count == 0) throw quern::Error(quern::Code::unsupported, "error: " + (status.driver_problem.empty() ? "the driver finds no GPU" : status.driver_problem));
+  });
+  return count;
 }
 
 size_t quern_error(const quern_kernel* k, char* text, size_t capacity) {

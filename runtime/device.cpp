@@ -7,6 +7,10 @@
 #include "compiler/codegen/cpu/compile_cpu.h"
 #include "runtime/cpu/target_option.h"
 #endif
+#ifdef QUERN_CUDA
+#include "runtime/cuda/device_cuda.h"
+#include "runtime/cuda/nvrtc.h"
+#endif
 
 namespace quern::runtime {
 
@@ -31,11 +35,35 @@ std::shared_ptr<const Executable> compile_for_cpu(const CompileRequest&) {
 }
 #endif
 
+#ifdef QUERN_CUDA
+bool has_cuda() { return true; }
+#else
+bool has_cuda() { return false; }
+std::shared_ptr<const Executable> compile_for_cuda(const CompileRequest&) {
+  throw Error(Code::unsupported, "error: this build has no CUDA device");
+}
+#endif
+
+std::shared_ptr<const Executable> compile_for(Device device, const CompileRequest& request) {
+  switch (device) {
+    case Device::cpu: return compile_for_cpu(request);
+    case Device::cuda: return compile_for_cuda(request);
+    default: return compile_for_interpreter(request);
+  }
+}
+
 std::string device_key([[maybe_unused]] Device device, [[maybe_unused]] const Options& options) {
 #ifdef QUERN_LLVM
   if (device == Device::cpu) {
     const cpu::Target target = target_of(options);
     return fmt::format("cpu|{}|{}|{}|{}", cpu::kAbiVersion, cpu::compiler_version(), target.cpu, target.features);
+  }
+#endif
+#ifdef QUERN_CUDA
+  if (device == Device::cuda) {
+    const quern::cuda::Target target = gpu::target_of(options);
+    const gpu::Nvrtc& nvrtc = gpu::nvrtc();
+    return fmt::format("cuda|{}|{}.{}|{}|{}|{}", cpu::kAbiVersion, nvrtc.major, nvrtc.minor, quern::cuda::name_of(target), target.shared_bytes, target.multiprocessors);
   }
 #endif
   return "interpreter";

@@ -35,6 +35,9 @@ struct Launch {
   const double* scalar_values;        // by ScalarId of the request's program
   const std::int64_t* scalars;        // the same as 8 bytes each
   const Options* options;
+  void* stream = nullptr;             // CUstream of a GPU
+  bool wait = true;                   // false: a GPU returns when the work is queued, where all tensors are in its memory
+  bool may_prepare = true;            // false: Error(not_prepared) where code would have to be loaded or memory allocated
 };
 
 class Executable {
@@ -42,6 +45,10 @@ class Executable {
   virtual ~Executable() = default;
   /// Throws Error(data) when the data broke a fact, Error(out_of_memory).
   virtual void run(const Launch& launch) const = 0;
+  /// What a run with such arguments would have to do once beforehand. Views of outputs may be null, data is not read.
+  virtual void prepare(const Launch&) const {}
+  /// Waits for what ran on `stream` without being waited for. Throws Error(data) for what its data broke.
+  virtual void synchronize(void*, const Options&) const {}
   /// Whether the tensor written at slot `written` may be the very storage of the input at slot `read`.
   virtual bool may_share(std::size_t written, std::size_t read, std::string* why_not) const = 0;
   virtual std::string explain() const = 0;
@@ -50,8 +57,11 @@ class Executable {
 /// Each throws Error(internal) on a fault of the compiler.
 std::shared_ptr<const Executable> compile_for_interpreter(const CompileRequest& request);
 std::shared_ptr<const Executable> compile_for_cpu(const CompileRequest& request);
-/// Whether this build has the CPU device.
+std::shared_ptr<const Executable> compile_for_cuda(const CompileRequest& request);
+std::shared_ptr<const Executable> compile_for(Device device, const CompileRequest& request);
+/// Whether this build has the CPU device, the CUDA device.
 bool has_cpu();
+bool has_cuda();
 /// What compiled code depends on beside the program: versions, target, ABI.
 std::string device_key(Device device, const Options& options);
 

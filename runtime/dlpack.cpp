@@ -13,6 +13,9 @@ struct TypeRow {
 // In the order of ElementType. Codes as numbers: an older dlpack.h of the user may lack the names of the 8-bit floats.
 constexpr TypeRow kTypes[] = {{2, 64}, {2, 32}, {2, 16}, {4, 16}, {10, 8}, {12, 8}, {0, 64}, {0, 32}, {0, 16}, {0, 8}, {1, 8}, {6, 8}};
 
+// Device types, as numbers for the same reason.
+constexpr int kHost = 1, kCuda = 2, kCudaHost = 3, kCudaManaged = 13;
+
 ElementType type_from(const DLDataType& type) {
   if (type.lanes == 1)
     for (std::size_t i = 0; i < std::size(kTypes); ++i)
@@ -26,17 +29,21 @@ Sizes sizes_from(const std::int64_t* values, std::int32_t count) {
 }
 
 TensorView view_from(const DLTensor& t, bool read_only) {
-  if (t.device.device_type != kDLCPU && t.device.device_type != kDLCUDAHost)
-    throw Error(Code::unsupported, fmt::format("error: a DLPack tensor on device type {}; only host memory (1 and 3) is supported",
-                                               static_cast<int>(t.device.device_type)));
+  const auto device = static_cast<int>(t.device.device_type);
+  const bool gpu = device == kCuda || device == kCudaManaged;
+  if (!gpu && device != kHost && device != kCudaHost)
+    throw Error(Code::unsupported, fmt::format("error: a DLPack tensor on device type {}; host memory (1 and 3) and CUDA memory (2 and 13) are supported", device));
+  if (gpu && (t.device.device_id < 0 || t.device.device_id > 0x7fff))
+    throw Error(Code::invalid_argument, fmt::format("error: a DLPack tensor on GPU {}", t.device.device_id));
+  const auto placed = [&](const TensorView& view) { return gpu ? view.on_gpu(t.device.device_id) : view; };
   if (t.ndim < 0 || (t.ndim > 0 && !t.shape))
     throw Error(Code::invalid_argument, fmt::format("error: a DLPack tensor with {} axes and {} shape", t.ndim, t.shape ? "a" : "no"));
   const ElementType type = type_from(t.dtype);
   void* data = t.data ? static_cast<char*>(t.data) + t.byte_offset : nullptr;
   const Sizes shape = sizes_from(t.shape, t.ndim);
-  if (!t.strides) return read_only ? TensorView(static_cast<const void*>(data), type, shape) : TensorView(data, type, shape);
+  if (!t.strides) return placed(read_only ? TensorView(static_cast<const void*>(data), type, shape) : TensorView(data, type, shape));
   const Sizes strides = sizes_from(t.strides, t.ndim);
-  return read_only ? TensorView(static_cast<const void*>(data), type, shape, strides) : TensorView(data, type, shape, strides);
+  return placed(read_only ? TensorView(static_cast<const void*>(data), type, shape, strides) : TensorView(data, type, shape, strides));
 }
 
 /// What an exported tensor carries: a reference to the memory, and arrays for shape and strides.
@@ -57,7 +64,8 @@ Managed* exported(const Tensor& tensor) {
   }
   DLTensor& t = e->managed.dl_tensor;
   t.data = tensor.count() == 0 ? nullptr : tensor.data();
-  t.device = {kDLCPU, 0};
+  t.device.device_type = static_cast<decltype(t.device.device_type)>(tensor.view().memory() == Memory::gpu ? kCuda : kHost);
+  t.device.device_id = tensor.view().gpu();
   t.ndim = tensor.rank();
   const TypeRow row = kTypes[static_cast<std::size_t>(tensor.type())];
   t.dtype = {row.code, row.bits, 1};

@@ -29,6 +29,7 @@ const char* name(Code code) noexcept {
     case Code::not_prepared: return "not_prepared";
     case Code::io: return "io";
     case Code::internal: return "internal";
+    case Code::device_lost: return "device_lost";
   }
   return "unknown";
 }

@@ -1,13 +1,17 @@
 // A call from arguments to results: match, bind, look for overlaps, find or compile the variant, run. See kernel_impl.h.
 #include <algorithm>
 #include <cstring>
+#include <deque>
 #include <fstream>
 #include <new>
 #include <sstream>
 
 #include <fmt/format.h>
 
+#include <quern/gpu.h>
+
 #include "runtime/kernel_impl.h"
+#include "runtime/later.h"
 #include "runtime/overlap.h"
 
 namespace quern {
@@ -75,6 +79,20 @@ void require_data(const Binding& binding, const CallArguments& call) {
   }
 }
 
+void require_host(const Binding& binding, const CallArguments& call) {
+  for (std::size_t slot = 0; slot < binding.slots().size(); ++slot)
+    if (const TensorView* v = call.tensors[slot]; v && v->memory() != Memory::host)
+      throw Error(Code::unsupported, fmt::format("error: '{}' is in the memory of GPU {}, and the kernel does not run there; compile it with "
+                                                 "Options().on(Device::cuda) or copy the tensor with to_host", binding.slots()[slot].name, v->gpu()));
+}
+
+/// The GPU whose memory some tensor of the call is in; -1: all are on the host.
+int gpu_of(const CallArguments& call) {
+  for (const TensorView* v : call.tensors)
+    if (v && v->memory() == Memory::gpu) return v->gpu();
+  return -1;
+}
+
 [[noreturn]] void rethrow(const std::source_location& where) {
   try {
     throw;
@@ -103,6 +121,8 @@ Kernel::Impl::Impl(std::string text, std::string file, std::string_view kernel_n
   if (device == Device::automatic) device = has_cpu() ? Device::cpu : Device::interpreter;
   if (device == Device::cpu && !has_cpu())
     throw Error(Code::unsupported, "error: this build has no CPU code generator; use the interpreter or build with QUERN_LLVM=ON");
+  if (device == Device::cuda && !has_cuda())
+    throw Error(Code::unsupported, "error: this build has no CUDA device; build with QUERN_CUDA=ON");
   parameters = front.parameters();
   for (const std::string& type : front.open_types())
     if (std::none_of(options.settings.begin(), options.settings.end(), [&](const Setting& s) { return s.name == type; }))
@@ -135,6 +155,7 @@ const Checked& Kernel::Impl::checked_for(std::span<const Argument> arguments) co
     if (p.role != Parameter::Role::scalar) ++tensor;
   }
   for (const Argument& a : arguments) {
+    if (a.kind == Argument::Kind::stream) continue;
     std::size_t at = order.size();
     if (!a.name.empty()) at = static_cast<std::size_t>(std::find(order.begin(), order.end(), a.name) - order.begin());
     else if (!a.output) at = position++;
@@ -187,7 +208,7 @@ std::shared_ptr<const Executable> Kernel::Impl::compiled(const Checked& c, const
         // What the library allocates is dense.
         request.layouts.push_back(call.tensors[slot] ? layout_of(*call.tensors[slot]) : Layout{true, -1});
       }
-      return device == Device::cpu ? compile_for_cpu(request) : compile_for_interpreter(request);
+      return compile_for(device, request);
     }, counters);
   }
   auto executable = std::static_pointer_cast<const Executable>(value);
@@ -219,6 +240,7 @@ void Kernel::Impl::call(std::span<const Argument> arguments, Mode mode, Outputs*
       if (!args.tensors[slot])
         throw Error(Code::invalid_argument, fmt::format("error: launch needs output '{}': pass out(\"{}\", ...)", binding.slots()[slot].name, binding.slots()[slot].name));
   if (mode != Mode::prepare) require_data(binding, args);
+  if (device != Device::cuda) require_host(binding, args);
 
   SmallArray<Shared, 8> shared(8);
   std::size_t shared_count = 0;
@@ -251,22 +273,34 @@ void Kernel::Impl::call(std::span<const Argument> arguments, Mode mode, Outputs*
     if (!executable->may_share(shared[i].written, shared[i].read, &why))
       throw Error(Code::overlap, fmt::format("error: '{}' is the same memory as '{}', which is not safe: {}", binding.slots()[shared[i].written].name, binding.slots()[shared[i].read].name, why));
   }
-  if (explanation) *explanation = executable->explain();
-  if (mode == Mode::prepare) return;
+  Launch launch{args.tensors.data(), bound.symbols.data(), bound.scalar_values.data(), bound.scalars.data(), &options};
+  launch.stream = args.has_stream ? args.stream : options.stream;
+  launch.wait = mode != Mode::launch;
+  launch.may_prepare = mode != Mode::launch;
+  if (explanation) {
+    *explanation = executable->explain();
+    return;
+  }
+  if (mode == Mode::prepare) {
+    executable->prepare(launch);
+    return;
+  }
   if (binding.has_facts()) binding.check_facts(args);
 
-  // Allocate what was not given.
+  // Allocate what was not given, where the other tensors are.
+  const int gpu = gpu_of(args);
   std::unique_ptr<Tensor[]> fresh;
   for (std::size_t slot = binding.inputs(); slot < slots; ++slot) {
     if (args.tensors[slot]) continue;
     if (!fresh) fresh = std::make_unique<Tensor[]>(slots - binding.inputs());
     Tensor& t = fresh[slot - binding.inputs()];
-    t = Tensor(static_cast<ElementType>(c.program->tensors[binding.slots()[slot].tensor].type), binding.shape_of(slot, bound));
+    const auto type = static_cast<ElementType>(c.program->tensors[binding.slots()[slot].tensor].type);
+    t = gpu < 0 ? Tensor(type, binding.shape_of(slot, bound)) : gpu_tensor(type, binding.shape_of(slot, bound), gpu);
     args.tensors[slot] = &t.view();
   }
   counters.calls.fetch_add(1, std::memory_order_relaxed);
   cache.totals().calls.fetch_add(1, std::memory_order_relaxed);
-  executable->run({args.tensors.data(), bound.symbols.data(), bound.scalar_values.data(), bound.scalars.data(), &options});
+  executable->run(launch);
   if (fresh)
     for (std::size_t slot = binding.inputs(); slot < slots; ++slot)
       if (Tensor& t = fresh[slot - binding.inputs()]; t) allocated->entries_.push_back({binding.slots()[slot].name, std::move(t)});
@@ -334,6 +368,32 @@ Status Kernel::try_launch(std::span<const Argument> arguments) const noexcept {
   return caught<Status>(impl_->where, [&]() -> Status { impl_->call(arguments, Impl::Mode::launch, nullptr); return {}; });
 }
 
+std::future<Status> Kernel::prepare_async(std::span<const Argument> arguments) const {
+  return guarded(impl_->where, [&] {
+    struct Job {
+      Kernel kernel;
+      std::vector<Argument> arguments;
+      std::deque<std::string> names;
+      std::promise<Status> done;
+    };
+    auto job = std::make_shared<Job>(Job{*this, {arguments.begin(), arguments.end()}, {}, {}});
+    for (Argument& a : job->arguments)
+      if (!a.name.empty()) a.name = job->names.emplace_back(a.name);
+    std::future<Status> result = job->done.get_future();
+    later([job] { job->done.set_value(job->kernel.try_prepare(job->arguments)); });
+    return result;
+  });
+}
+
+Status Kernel::synchronize(void* stream) const noexcept {
+  return caught<Status>(impl_->where, [&]() -> Status {
+    for (const Checked* c = impl_->checked.load(std::memory_order_acquire); c; c = c->next)
+      for (const Variant* v = c->variants.load(std::memory_order_acquire); v; v = v->next)
+        v->executable->synchronize(stream ? stream : impl_->options.stream, impl_->options);
+    return {};
+  });
+}
+
 const std::string& Kernel::name() const noexcept { return impl_->name; }
 const std::vector<Parameter>& Kernel::parameters() const noexcept { return impl_->parameters; }
 Device Kernel::device() const noexcept { return impl_->device; }
@@ -354,7 +414,7 @@ std::string Kernel::explain() const {
     if (const Variant* v = c.variants.load(std::memory_order_acquire)) return v->executable->explain();
     // Not compiled yet: as it would be for dense arguments, compile-time names left open.
     const CompileRequest request{c.program, &impl_->options, std::vector<Layout>(c.binding.slots().size(), Layout{true, -1})};
-    return (impl_->device == Device::cpu ? compile_for_cpu(request) : compile_for_interpreter(request))->explain();
+    return compile_for(impl_->device, request)->explain();
   });
 }
 std::string Kernel::explain(std::span<const Argument> arguments) const {

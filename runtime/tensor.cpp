@@ -1,4 +1,5 @@
 // Views and owning tensors: construction, views of views, element access. DLPack stands in dlpack.cpp.
+#include <quern/gpu.h>
 #include <quern/tensor.h>
 
 #include <cstring>
@@ -42,6 +43,25 @@ void copy_dense(const TensorView& v, void* to) {
       from += v.stride(axis) * size;
       if (++at[axis] < v.extent(axis)) break;
       from -= v.stride(axis) * v.extent(axis) * size;
+      at[axis] = 0;
+    }
+  }
+}
+
+void copy_strided(const TensorView& from, const TensorView& to) {
+  const auto size = static_cast<std::int64_t>(size_of(from.type()));
+  const std::int64_t count = from.count();
+  const char* read = static_cast<const char*>(from.data());
+  char* write = static_cast<char*>(to.data());
+  std::int64_t at[max_rank] = {};
+  for (std::int64_t i = 0; i < count; ++i) {
+    std::memcpy(write, read, static_cast<std::size_t>(size));
+    for (int axis = from.rank() - 1; axis >= 0; --axis) {
+      read += from.stride(axis) * size;
+      write += to.stride(axis) * size;
+      if (++at[axis] < from.extent(axis)) break;
+      read -= from.stride(axis) * from.extent(axis) * size;
+      write -= to.stride(axis) * from.extent(axis) * size;
       at[axis] = 0;
     }
   }
@@ -154,6 +174,7 @@ TensorView TensorView::slice(int axis, std::int64_t begin, std::int64_t end, std
 
 namespace {
 char* element(const TensorView& v, std::initializer_list<std::int64_t> at) {
+  if (v.memory() != Memory::host) throw Error(Code::invalid_argument, fmt::format("error: get or set on a tensor in the memory of GPU {}; copy it with to_host", v.gpu()));
   std::int64_t offset = 0;
   int axis = 0;
   bool inside = static_cast<int>(at.size()) == v.rank();
@@ -195,8 +216,21 @@ Tensor Tensor::zeros(ElementType type, Sizes shape) {
 
 Tensor Tensor::copy_of(const TensorView& view) {
   Tensor t(view.type(), view.shape());
-  runtime::copy_dense(view, t.data());
+  if (view.memory() == Memory::host) runtime::copy_dense(view, t.data());
+  else copy_elements(view, t);
   return t;
+}
+
+void copy_elements(const TensorView& from, const TensorView& to) {
+  if (from.type() != to.type())
+    throw Error(Code::type_mismatch, fmt::format("error: copy_elements from {} to {}", quern::name(from.type()), quern::name(to.type())));
+  if (from.shape() != to.shape())
+    throw Error(Code::shape_mismatch, fmt::format("error: copy_elements from shape {} to {}", text_of(from.shape()), text_of(to.shape())));
+  if (to.read_only()) throw Error(Code::invalid_argument, "error: copy_elements to a read-only view");
+  if (from.count() == 0) return;
+  if (!from.data() || !to.data()) throw Error(Code::invalid_argument, "error: copy_elements with a null data pointer");
+  if (from.memory() == Memory::host && to.memory() == Memory::host) runtime::copy_strided(from, to);
+  else runtime::copy_with_gpu(from, to);
 }
 
 Tensor Tensor::wrap(const TensorView& view, void (*release)(void*), void* owner) {
@@ -209,6 +243,7 @@ Tensor Tensor::wrap(const TensorView& view, void (*release)(void*), void* owner)
 void* Tensor::dense(ElementType type) const {
   if (type != view_.type())
     throw Error(Code::type_mismatch, fmt::format("error: the tensor holds {}, not {}", quern::name(view_.type()), quern::name(type)));
+  if (view_.memory() != Memory::host) throw Error(Code::type_mismatch, fmt::format("error: the tensor is in the memory of GPU {}; copy it with to_host", view_.gpu()));
   const Sizes wanted = dense_strides(view_.shape());
   for (int axis = 0; axis < rank(); ++axis)
     if (view_.extent(axis) > 1 && view_.stride(axis) != wanted[axis] && view_.count() > 0)

@@ -9,11 +9,10 @@
 
 #include "compiler/codegen/cpu/compile_cpu.h"
 #include "compiler/compile.h"
-#include "compiler/interpreter/interpret.h"
-#include "compiler/passes/alias.h"
 #include "runtime/cpu/target_option.h"
 #include "runtime/device.h"
 #include "runtime/float_mode.h"
+#include "runtime/lowered.h"
 #include "runtime/memory.h"
 #include "runtime/pool.h"
 
@@ -57,7 +56,6 @@ class Compiled final : public Executable {
 
   void run_kernel(std::size_t k, std::int64_t tasks, std::int64_t scratch_bytes, const cpu::Args& args, Buffer& scratch,
                   const Options& options) const;
-  [[noreturn]] void report(const cpu::Status& status) const;
 
   std::shared_ptr<const ir::Program> checked_;
   tile::Module module_;
@@ -68,23 +66,6 @@ class Compiled final : public Executable {
   mutable std::atomic<std::uint64_t> sizes_seen_{0};
   double compile_ms_ = 0;
 };
-
-/// The layouts of the slots, by the tensor ids of the program that `binding` is of.
-std::vector<cpu::TensorLayout> layouts_of(const Binding& binding, const CompileRequest& request) {
-  const auto& tensors = binding.program().tensors;
-  std::vector<cpu::TensorLayout> layouts(tensors.size());
-  for (std::size_t slot = 0; slot < binding.slots().size(); ++slot) {
-    const TensorSlot& s = binding.slots()[slot];
-    const Layout& layout = request.layouts[slot];
-    cpu::TensorLayout known;
-    known.dense = layout.dense;
-    known.strides.assign(tensors[s.tensor].shape.size(), cpu::StrideClass::any);
-    if (layout.unit_axis >= 0) known.strides[static_cast<std::size_t>(layout.unit_axis)] = cpu::StrideClass::one;
-    if (s.result) layouts[*s.result] = known;
-    layouts[s.tensor] = known;
-  }
-  return layouts;
-}
 
 Compiled::Compiled(const CompileRequest& request)
     : checked_(request.program),
@@ -106,36 +87,15 @@ Compiled::Compiled(const CompileRequest& request)
   code_ = session().load(compiled.object, compiled.plan_symbol, compiled.run_symbols, &error);
   if (!code_) throw Error(Code::internal, fmt::format("error: internal fault while loading kernel '{}': {}", module_.program.name, error));
 
-  const std::size_t slots = binding_.slots().size();
-  may_share_.assign(slots, std::vector<std::uint8_t>(slots));
-  for (std::size_t w = 0; w < slots; ++w) {
-    const TensorSlot& s = binding_.slots()[w];
-    if (!s.output && !s.result) continue;
-    const ir::TensorId written = s.result ? *s.result : s.tensor;
-    for (std::size_t r = 0; r < binding_.inputs(); ++r)
-      may_share_[w][r] = compiler::may_share_storage(module_, binding_.slots()[r].tensor, written);
-  }
+  may_share_ = sharing_of(module_, binding_);
   timing_ = std::vector<Timing>(module_.kernels.size());
   compile_ms_ = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
 }
 
 bool Compiled::may_share(std::size_t written, std::size_t read, std::string* why_not) const {
   if (may_share_[written][read]) return true;
-  if (why_not) *why_not = fmt::format("elements of '{}' are read after others have been written in their place", binding_.slots()[read].name);
+  if (why_not) *why_not = sharing_refused(binding_, read);
   return false;
-}
-
-void Compiled::report(const cpu::Status& status) const {
-  compiler::Violation v;
-  v.tensor = status.tensor;
-  v.axis = status.axis;
-  v.value = status.value;
-  v.extent = status.extent;
-  if (status.source != cpu::kNoSource) {
-    v.source = status.source;
-    v.position.assign(status.position, status.position + std::min<std::int32_t>(status.rank, 8));
-  }
-  throw Error(Code::data, "error: " + compiler::describe(module_.program, v));
 }
 
 void Compiled::run(const Launch& launch) const {
@@ -187,7 +147,7 @@ void Compiled::run(const Launch& launch) const {
 
   for (std::size_t k = 0; k < kernels; ++k)
     if (tasks[k] > 0) run_kernel(k, tasks[k], scratch_bytes[k], args, buffers.scratch, *launch.options);
-  if (status.state != 0) report(status);
+  if (status.state != 0) throw_data_error(program, status);
 }
 
 void Compiled::run_kernel(std::size_t k, std::int64_t tasks, std::int64_t scratch_bytes, const cpu::Args& args, Buffer& scratch,

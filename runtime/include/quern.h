@@ -34,7 +34,8 @@ typedef enum quern_status {
   QUERN_OUT_OF_MEMORY = 9,
   QUERN_NOT_PREPARED = 10,
   QUERN_IO = 11,
-  QUERN_INTERNAL = 12
+  QUERN_INTERNAL = 12,
+  QUERN_DEVICE_LOST = 13 /* a GPU failed; this process cannot use it any more */
 } quern_status;
 
 typedef enum quern_type {
@@ -42,9 +43,9 @@ typedef enum quern_type {
   QUERN_I64, QUERN_I32, QUERN_I16, QUERN_I8, QUERN_U8, QUERN_BOOL
 } quern_type;
 
-typedef enum quern_device { QUERN_DEVICE_AUTOMATIC, QUERN_DEVICE_CPU, QUERN_DEVICE_INTERPRETER } quern_device;
+typedef enum quern_device { QUERN_DEVICE_AUTOMATIC, QUERN_DEVICE_CPU, QUERN_DEVICE_INTERPRETER, QUERN_DEVICE_CUDA } quern_device;
 
-typedef enum quern_kind { QUERN_INPUT, QUERN_OUTPUT, QUERN_REAL, QUERN_INTEGER, QUERN_BOOLEAN } quern_kind;
+typedef enum quern_kind { QUERN_INPUT, QUERN_OUTPUT, QUERN_REAL, QUERN_INTEGER, QUERN_BOOLEAN, QUERN_STREAM } quern_kind;
 
 typedef struct quern_options quern_options;
 typedef struct quern_kernel quern_kernel;
@@ -52,9 +53,9 @@ typedef struct quern_kernel quern_kernel;
 typedef struct quern_argument {
   const char* name;        /* NULL: by position, inputs and numbers among themselves, outputs among themselves */
   quern_kind kind;
-  const DLTensor* tensor;  /* QUERN_INPUT (inout parameters too) and QUERN_OUTPUT */
+  const DLTensor* tensor;  /* QUERN_INPUT (inout parameters too) and QUERN_OUTPUT; host or CUDA memory */
   double real;             /* QUERN_REAL */
-  int64_t integer;         /* QUERN_INTEGER, QUERN_BOOLEAN */
+  int64_t integer;         /* QUERN_INTEGER, QUERN_BOOLEAN; QUERN_STREAM: a CUstream, (int64_t)(intptr_t)stream */
 } quern_argument;
 
 typedef struct quern_counters {
@@ -71,6 +72,9 @@ QUERN_API void quern_options_destroy(quern_options* options);
 QUERN_API quern_status quern_options_device(quern_options* options, quern_device device);
 QUERN_API quern_status quern_options_threads(quern_options* options, int32_t threads);
 QUERN_API quern_status quern_options_target(quern_options* options, const char* target);
+/* The GPU of calls whose tensors all lie in host memory, and the CUstream of calls that name none (NULL: the default one). */
+QUERN_API quern_status quern_options_gpu(quern_options* options, int32_t gpu);
+QUERN_API quern_status quern_options_stream(quern_options* options, void* stream);
 QUERN_API quern_status quern_options_set(quern_options* options, const char* name, int64_t value);
 QUERN_API quern_status quern_options_set_type(quern_options* options, const char* name, quern_type type);
 QUERN_API quern_status quern_options_without(quern_options* options, const char* pass);
@@ -90,6 +94,10 @@ QUERN_API quern_status quern_run(const quern_kernel* kernel, const quern_argumen
 QUERN_API quern_status quern_prepare(const quern_kernel* kernel, const quern_argument* arguments, size_t count);
 /* Runs and never compiles: QUERN_NOT_PREPARED for a signature that is new. Every output must be given. */
 QUERN_API quern_status quern_launch(const quern_kernel* kernel, const quern_argument* arguments, size_t count);
+/* On a GPU `quern_launch` returns when the work is queued, where all tensors are in its memory, and may be captured into a
+   CUDA graph after `quern_prepare` with the same stream. This waits for the stream (NULL: that of the options) and returns
+   QUERN_DATA for what the data broke since the last time. */
+QUERN_API quern_status quern_synchronize(const quern_kernel* kernel, void* stream);
 
 /* Copies text, always terminated when capacity > 0, and returns its full length without the terminator. `quern_error`:
    the last error of the handle on any thread, "" if there was none. */
@@ -99,6 +107,14 @@ QUERN_API size_t quern_explain(const quern_kernel* kernel, char* text, size_t ca
 QUERN_API size_t quern_output_count(const quern_kernel* kernel);
 QUERN_API quern_counters quern_kernel_counters(const quern_kernel* kernel);
 QUERN_API quern_counters quern_process_counters(void);
+
+/* Tensors in the memory of a GPU. `tensor` describes type and shape (its data and device are not read): a dense tensor of
+   GPU `gpu` is stored to *allocated, elements unset; the caller runs its deleter. Copies go between any two tensors of one
+   type and shape, on the host or a GPU, and are waited for. `error` (may be NULL) receives the message. */
+QUERN_API quern_status quern_gpu_allocate(const DLTensor* tensor, int32_t gpu, DLManagedTensorVersioned** allocated, char* error, size_t capacity);
+QUERN_API quern_status quern_copy(const DLTensor* from, const DLTensor* to, char* error, size_t capacity);
+/* How many GPUs there are; starts the CUDA driver. 0 without one: `error` says what is missing. */
+QUERN_API int32_t quern_gpu_count(char* error, size_t capacity);
 
 #ifdef __cplusplus
 }

@@ -27,7 +27,6 @@ long from_environment(const char* name, long otherwise) {
 
 TEST_CASE("random programs agree") {
   fuzz::FuzzOptions options;
-  options.cpu = fuzz::has_device();
   options.seed = static_cast<std::uint64_t>(from_environment("QUERN_FUZZ_SEED", 1));
   options.count = static_cast<int>(from_environment("QUERN_FUZZ_COUNT", 5000));
   const fuzz::FuzzReport report = fuzz::run_fuzz(options);
@@ -38,7 +37,7 @@ TEST_CASE("random programs agree") {
   CHECK(report.agreed + report.refused + static_cast<int>(report.failures.size()) == report.coverage.programs());
   CHECK(report.refused * 50 <= report.coverage.programs());
   // An answer that any value would satisfy shows nothing.
-  if (options.cpu) CHECK(report.undecided * 5 <= report.checked);
+  if (fuzz::has_device(Device::cpu)) CHECK(report.undecided * 5 <= report.checked);
 }
 
 TEST_CASE("20,000 random programs hold everything the language has") {
@@ -77,8 +76,7 @@ TEST_CASE("programs that once failed") {
     text << in.rdbuf();
     for (std::uint64_t seed = 1; seed <= 3; ++seed) {
       fuzz::JudgeOptions options;
-      options.cpu = fuzz::has_device();
-      options.data_seed = seed;
+          options.data_seed = seed;
       const fuzz::Verdict verdict = fuzz::judge_apart(text.str(), options, 60);
       INFO(entry.path().filename().string() << ": " << fuzz::name(verdict.outcome) << ": " << verdict.message);
       CHECK(verdict.outcome == fuzz::Outcome::agree);
@@ -109,7 +107,7 @@ TEST_CASE("a worker that dies is a verdict") {
 }
 
 TEST_CASE("every deliberate fault is noticed") {
-  if (!fuzz::has_device()) return;
+  if (!fuzz::has_device(Device::cpu)) return;
   const auto mutants = compiler::mutants();
   REQUIRE(mutants.size() >= 30);
   for (const std::string_view mutant : mutants) {
@@ -127,7 +125,7 @@ TEST_CASE("every deliberate fault is noticed") {
       // The fault must be what was noticed.
       const std::uint64_t seed = report.failures.front().seed;
       options.seed = seed + 1;
-      noticed = fuzz::judge_apart(fuzz::program_of(seed), fuzz::judge_options_of(seed, true), 60).outcome == fuzz::Outcome::agree;
+      noticed = fuzz::judge_apart(fuzz::program_of(seed), fuzz::judge_options_of(seed, Device::cpu), 60).outcome == fuzz::Outcome::agree;
     }
     INFO(mutant);
     CHECK(noticed);

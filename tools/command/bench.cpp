@@ -2,6 +2,11 @@
 // peak, measured in the same run. The one idea: no speed is printed for a result that was not found right first.
 #include <fmt/format.h>
 
+#include <quern/gpu.h>
+
+#ifdef QUERN_CUDA
+#include "runtime/cuda/timing.h"
+#endif
 #include "tools/command/device_call.h"
 #include "tools/command/preview.h"
 #include "tools/command/timing.h"
@@ -15,6 +20,7 @@ struct BenchOptions {
   int threads = 1;
   double seconds = 1;
   std::uint64_t seed = 0;
+  std::string device;
   std::vector<std::string> off;
 };
 
@@ -34,12 +40,84 @@ std::string duration(double seconds) {
   return fmt::format("{:.3f} s", seconds);
 }
 
+std::string sizes_of(const LoadedKernel& loaded, const Arguments& arguments) {
+  std::string sizes;
+  for (std::size_t s = 0; s < loaded.program.symbols.size(); ++s) {
+    if (arguments.bindings.symbols[s]) sizes += fmt::format("{}{}={}", sizes.empty() ? "" : " ", loaded.program.symbols[s].name, *arguments.bindings.symbols[s]);
+  }
+  return sizes;
+}
+
+#ifdef QUERN_CUDA
+/// Seconds of this processor that queueing a launch takes, while the GPU has a queue to work on.
+double queueing_seconds(DeviceCall& call) {
+  std::vector<double> samples;
+  for (int i = 0; i < 5; ++i) {
+    call();
+    const double start = now();
+    for (int j = 0; j < 100; ++j) call.queue();
+    samples.push_back((now() - start) / 100);
+  }
+  call();
+  return *std::min_element(samples.begin(), samples.end());
+}
+
+ExitCode report_gpu(const Session& session, const LoadedKernel& loaded, const Arguments& arguments, double seconds, DeviceCall& call, const Verdict& verdict) {
+  call.reset();
+  std::vector<double> times;
+  long calls = 0;
+  double queueing = 0;
+  try {
+    runtime::gpu::GpuTiming timing = runtime::gpu::time_on_gpu(0, nullptr, seconds, [&] { call.queue(); });
+    times = std::move(timing.seconds);
+    calls = timing.calls;
+    queueing = queueing_seconds(call);
+  } catch (const Error& error) {
+    fail_with(error);
+  }
+  const Work work = count_work(loaded.program, arguments.bindings);
+  const double median = times[times.size() / 2], best = times.front();
+  const double tflops = work.flops() / median * 1e-12, gbytes = work.bytes() / median * 1e-9;
+  const std::string sizes = sizes_of(loaded, arguments), gpu = cuda_status().gpus.front().name;
+  if (session.json) {
+    session.write_json({{"context", {{"executable", "quern"}, {"library_version", version()}, {"gpu", gpu}}},
+                        {"benchmarks",
+                         {{{"name", fmt::format("{}/{}/cuda", loaded.name, sizes)},
+                           {"run_type", "iteration"},
+                           {"iterations", calls},
+                           {"real_time", median * 1e9},
+                           {"cpu_time", queueing * 1e9},
+                           {"time_unit", "ns"},
+                           {"best_time", best * 1e9},
+                           {"gflops", tflops * 1e3},
+                           {"gbytes_per_second", gbytes},
+                           {"flops", work.flops()},
+                           {"bytes", work.bytes()},
+                           {"compile_ms", call.compile_seconds() * 1e3},
+                           {"verification", verdict.json(loaded.program)}}}}});
+    return ExitCode::ok;
+  }
+  const auto line = [&](std::string_view what, const std::string& text) { session.terminal.data(fmt::format("  {:<9} {}\n", what, text)); };
+  session.terminal.data(session.terminal.heading(fmt::format("{} {} on {}", loaded.name, sizes, gpu)) + "\n");
+  std::string verified = verdict.message(loaded.program);
+  verified.erase(0, verified.find(' ') + 1);
+  line("verified", verified);
+  line("compile", fmt::format("{} from text to a loaded kernel, cold", duration(call.compile_seconds())));
+  line("call", fmt::format("median {}, best {} ({} calls) by the GPU's clock; {} of this processor to queue one", duration(median), duration(best), calls, duration(queueing)));
+  line("speed", fmt::format("{:.2f} TFLOP/s", tflops));
+  line("memory", fmt::format("{:.1f} GB/s of inputs and outputs ({:.3g} MB)", gbytes, work.bytes() * 1e-6));
+  return ExitCode::ok;
+}
+#else
+ExitCode report_gpu(const Session&, const LoadedKernel&, const Arguments&, double, DeviceCall&, const Verdict&) { return ExitCode::unavailable; }
+#endif
+
 ExitCode run(const Session& session, const BenchOptions& options) {
   const LoadedKernel loaded = load_kernel(session, options.kernel);
   const Arguments arguments = make_arguments(loaded.program, loaded.request, {true, options.seed});
-  DeviceCall call(loaded, arguments, Device::automatic, options.threads, options.off);
-  if (call.device() != Device::cpu) {
-    throw Failure(ExitCode::unavailable, "this build has no compiled kernels (QUERN_LLVM=OFF); there is nothing to measure");
+  DeviceCall call(loaded, arguments, device_named(options.device), options.threads, options.off);
+  if (call.device() == Device::interpreter) {
+    throw Failure(ExitCode::unavailable, "this build has no compiled kernels (QUERN_LLVM=OFF); there is nothing to measure but --on cuda");
   }
   call();
   const Verdict verdict = verify_outputs(loaded.program, arguments, call.outputs(), {});
@@ -48,6 +126,7 @@ ExitCode run(const Session& session, const BenchOptions& options) {
     return ExitCode::verification;
   }
 
+  if (call.device() == Device::cuda) return report_gpu(session, loaded, arguments, options.seconds, call, verdict);
   const int threads = options.threads == 0 ? usable_threads() : options.threads;
   const Work work = count_work(loaded.program, arguments.bindings);
   // The peak before and after: the clock may have moved meanwhile.
@@ -59,10 +138,7 @@ ExitCode run(const Session& session, const BenchOptions& options) {
   const double gflops = work.flops() / timing.median * 1e-9, best_gflops = work.flops() / timing.best * 1e-9;
   const double gbytes = work.bytes() / timing.median * 1e-9;
 
-  std::string sizes;
-  for (std::size_t s = 0; s < loaded.program.symbols.size(); ++s) {
-    if (arguments.bindings.symbols[s]) sizes += fmt::format("{}{}={}", sizes.empty() ? "" : " ", loaded.program.symbols[s].name, *arguments.bindings.symbols[s]);
-  }
+  const std::string sizes = sizes_of(loaded, arguments);
   if (session.json) {
     // The layout of Google Benchmark, whose compare.py then reads it.
     session.write_json({{"context",
@@ -117,12 +193,14 @@ void add_bench(CLI::App& app, Session& session) {
       "quern bench attention.quern --set M=512 --set N=512 --set D=128\n"
       "  quern bench attention.quern q=random:[512,128] k=random:[512,128] --threads 2\n"
       "  quern bench einsum.quern matrix_product --set I=1024 --set J=1024 --set K=1024 --json\n"
+      "  quern bench attention.quern --set M=4096 --set N=4096 --set D=128 --on cuda\n"
       "\n"
       "Parameters that are not given are random. GFLOP/s counts two for each multiply-add of a sum of products (all float\n"
       "operations where there is none), masked-out points not at all; the peak is a loop of multiply-adds measured just\n"
       "before and after on the same threads. The result is verified first: whole when small, otherwise sampled.");
   options->kernel.add_to(*sub, true);
   sub->add_option("--threads", options->threads, "threads to use (default 1; 0: all)")->check(CLI::Range(0, 4096));
+  sub->add_option("--on", options->device, "cpu (default) or cuda; a GPU is timed by its own clock, data in its memory");
   sub->add_option("--seconds", options->seconds, "time to spend on calls (default 1)")->check(CLI::Range(0.001, 3600.0));
   sub->add_option("--seed", options->seed, "seed of random data (default 0)");
   sub->add_option("--off", options->off, "switch an optimising pass off")->allow_extra_args(false)->type_name("PASS");

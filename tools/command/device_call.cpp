@@ -24,26 +24,31 @@ void fail_with(const Error& error) {
     case Code::invalid_program: code = ExitCode::program; break;
     case Code::unsupported: code = ExitCode::unavailable; break;
     case Code::internal:
+    case Code::device_lost:
     case Code::not_prepared: code = ExitCode::internal; break;
     default: break;
   }
-  throw Failure(code, error.message());
+  // The terminal says "error" itself.
+  throw Failure(code, error.message().starts_with("error: ") ? error.message().substr(7) : error.message());
 }
 
-Device device_named(const std::string& name) {
-  if (name == "interpreter") return Device::interpreter;
-  if (name == "cpu") return Device::cpu;
-  return Device::automatic;
+DeviceChoice device_named(const std::string& name) {
+  if (name.empty()) return {};
+  if (name == "interpreter") return {Device::interpreter, ""};
+  if (name == "cpu") return {Device::cpu, ""};
+  if (name == "cuda") return {Device::cuda, ""};
+  if (name.starts_with("cuda:")) return {Device::cuda, name.substr(5)};
+  throw Failure(ExitCode::usage, fmt::format("--on {}: there are interpreter, cpu, cuda and cuda:sm_90a", name));
 }
 
-std::string_view name_of(Device device) { return device == Device::interpreter ? "interpreter" : "cpu"; }
+std::string_view name_of(Device device) { return device == Device::interpreter ? "interpreter" : device == Device::cuda ? "cuda" : "cpu"; }
 
-DeviceCall::DeviceCall(const LoadedKernel& loaded, const Arguments& arguments, Device device, int threads,
+DeviceCall::DeviceCall(const LoadedKernel& loaded, const Arguments& arguments, const DeviceChoice& device, int threads,
                        const std::vector<std::string>& disabled_passes)
-    : loaded_(loaded), given_(arguments) {
+    : loaded_(loaded), on_gpu_(device.device == Device::cuda), given_(arguments) {
   const ir::Program& program = loaded.program;
   Options options;
-  options.on(device).with_threads(threads);
+  options.on(device.device).with_threads(threads).for_target(device.target);
   options.disabled = disabled_passes;
   for (const Fixed& fixed : loaded.request.fixed) {
     if (fixed.is_type) {
@@ -55,8 +60,10 @@ DeviceCall::DeviceCall(const LoadedKernel& loaded, const Arguments& arguments, D
       if (symbol.name == fixed.name && symbol.compile_time) options.set(fixed.name, fixed.value);
     }
   }
-  for (const npy::Array& array : arguments.tensors) {
-    inputs_.push_back(Tensor::copy_of(view_of(const_cast<npy::Array&>(array))));
+  try {
+    for (const npy::Array& array : arguments.tensors) inputs_.push_back(placed(view_of(const_cast<npy::Array&>(array))));
+  } catch (const Error& error) {
+    fail_with(error);
   }
   for (std::size_t p = 0; p < program.parameters.size(); ++p) {
     launch_.push_back(arg(program.tensors[program.parameters[p]].name, inputs_[p]));
@@ -84,7 +91,8 @@ DeviceCall::DeviceCall(const LoadedKernel& loaded, const Arguments& arguments, D
         if (!value) throw Failure(ExitCode::internal, fmt::format("the shape of '{}' is not known after binding", tensor.name));
         shape.push_back(*value);
       }
-      outputs_.push_back(Tensor::zeros(static_cast<ElementType>(tensor.type), shape));
+      const auto type = static_cast<ElementType>(tensor.type);
+      outputs_.push_back(on_gpu_ ? gpu_tensor(type, shape) : Tensor::zeros(type, shape));
       launch_.push_back(out(tensor.name, outputs_.back()));
     }
     if (launch_.size() > inputs) kernel_->prepare_for(launch_);
@@ -96,15 +104,26 @@ DeviceCall::DeviceCall(const LoadedKernel& loaded, const Arguments& arguments, D
 
 void DeviceCall::reset() {
   for (std::size_t p = 0; p < inputs_.size(); ++p) {
-    if (!given_.tensors[p].data.empty()) std::memcpy(inputs_[p].data(), given_.tensors[p].data.data(), given_.tensors[p].data.size());
+    if (!given_.tensors[p].data.empty()) copy_elements(view_of(const_cast<npy::Array&>(given_.tensors[p])), inputs_[p]);
   }
   // All ones is NaN in every float type and -1 in signed integers; a bool must stay 0 or 1.
   for (Tensor& output : outputs_) {
-    if (output.count() > 0) std::memset(output.data(), output.type() == boolean ? 1 : 0xff, static_cast<std::size_t>(bytes_of(output)));
+    if (output.count() == 0) continue;
+    const bool host = output.view().memory() == Memory::host;
+    const Tensor pattern = host ? output : Tensor(output.type(), output.shape());
+    std::memset(pattern.data(), output.type() == boolean ? 1 : 0xff, static_cast<std::size_t>(bytes_of(output)));
+    if (!host) copy_elements(pattern, output);
   }
 }
 
+Tensor DeviceCall::placed(const TensorView& host) const { return on_gpu_ ? to_gpu(host) : Tensor::copy_of(host); }
+
 void DeviceCall::operator()() {
+  queue();
+  if (const Status status = kernel_->synchronize(); !status.ok()) fail_with(status.error());
+}
+
+void DeviceCall::queue() {
   const Status status = kernel_->try_launch(launch_);
   if (!status.ok()) fail_with(status.error());
 }
@@ -123,7 +142,7 @@ std::vector<NamedArray> DeviceCall::outputs() const {
     if (tensor == nullptr) throw Failure(ExitCode::internal, fmt::format("output '{}' is in no list of the program", program.tensors[id].name));
     npy::Shape shape(tensor->shape().begin(), tensor->shape().end());
     NamedArray output{program.tensors[id].name, npy::Array::zeros(static_cast<DType>(tensor->type()), std::move(shape))};
-    if (!output.array.data.empty()) std::memcpy(output.array.data.data(), tensor->data(), output.array.data.size());
+    if (!output.array.data.empty()) copy_elements(*tensor, view_of(output.array));
     result.push_back(std::move(output));
   }
   return result;

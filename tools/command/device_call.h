@@ -17,13 +17,20 @@ namespace quern::command {
 /// Throws Failure with the exit status that belongs to a library error.
 [[noreturn]] void fail_with(const Error& error);
 
-Device device_named(const std::string& name);  // "interpreter", "cpu", "" = the best of this build
+/// What --on says: "interpreter", "cpu", "cuda", "cuda:sm_90a"; "" = the CPU where this build has it, else the interpreter.
+struct DeviceChoice {
+  Device device = Device::automatic;
+  std::string target;  // of a GPU; "" = the one that is there
+};
+/// Throws Failure for anything else.
+DeviceChoice device_named(const std::string& name);
 std::string_view name_of(Device device);
 
 class DeviceCall {
  public:
   /// Compiles for the signature of these arguments; `threads` 0: all.
-  DeviceCall(const LoadedKernel& loaded, const Arguments& arguments, Device device, int threads,
+  /// On a GPU the arrays live in its memory.
+  DeviceCall(const LoadedKernel& loaded, const Arguments& arguments, const DeviceChoice& device, int threads,
              const std::vector<std::string>& disabled_passes = {});
 
   double compile_seconds() const { return compile_seconds_; }  // from text to a kernel ready to launch
@@ -32,17 +39,22 @@ class DeviceCall {
 
   /// Puts the entry values of inout parameters back and the pattern into outputs.
   void reset();
-  /// One launch. Throws Failure.
+  /// One launch, waited for. Throws Failure.
   void operator()();
+  /// One launch; a GPU may still be at it. Throws Failure.
+  void queue();
   /// By outputs_of(program).
   std::vector<NamedArray> outputs() const;
   std::string explain() const;
 
  private:
   const LoadedKernel& loaded_;
+  bool on_gpu_;
 
   std::unique_ptr<Kernel> kernel_;
   const Arguments& given_;
+  Tensor placed(const TensorView& host) const;
+
   std::vector<Tensor> inputs_;    // by program.parameters
   std::vector<Tensor> outputs_;   // by program.outputs
   std::vector<Argument> launch_;

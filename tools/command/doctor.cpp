@@ -41,6 +41,13 @@ std::string fault_of(Device device) {
   }
 }
 
+Json gpus_of(const CudaStatus& cuda) {
+  Json list = Json::array();
+  for (const Gpu& gpu : cuda.gpus)
+    list.push_back({{"number", gpu.number}, {"name", gpu.name}, {"target", gpu.target}, {"multiprocessors", gpu.multiprocessors}, {"memory_bytes", gpu.memory_bytes}});
+  return list;
+}
+
 ExitCode run(const Session& session) {
   const int threads = usable_threads();
   const Peak single = measure_peak(false, 1), all = measure_peak(false, threads);
@@ -54,7 +61,9 @@ ExitCode run(const Session& session) {
 #endif
   const std::string interpreter_fault = fault_of(Device::interpreter);
   const std::string cpu_fault = cpu ? fault_of(Device::cpu) : "";
-  const bool works = interpreter_fault.empty() && cpu_fault.empty();
+  const CudaStatus cuda = cuda_status();
+  const std::string cuda_fault = cuda.gpus.empty() || cuda.nvrtc.empty() ? "" : fault_of(Device::cuda);
+  const bool works = interpreter_fault.empty() && cpu_fault.empty() && cuda_fault.empty();
 
   if (session.json) {
     session.write_json({{"version", version()},
@@ -69,7 +78,13 @@ ExitCode run(const Session& session) {
                         {"peak_instructions", single.instructions},
                         {"interpreter", interpreter_fault.empty()},
                         {"cpu_kernels", cpu && cpu_fault.empty()},
-                        {"faults", {interpreter_fault, cpu_fault}}});
+                        {"cuda",
+                         {{"built", cuda.built},
+                          {"driver", cuda.driver.empty() ? cuda.driver_problem : cuda.driver},
+                          {"nvrtc", cuda.nvrtc.empty() ? cuda.nvrtc_problem : cuda.nvrtc},
+                          {"gpus", gpus_of(cuda)},
+                          {"works", !cuda.gpus.empty() && !cuda.nvrtc.empty() && cuda_fault.empty()}}},
+                        {"faults", {interpreter_fault, cpu_fault, cuda_fault}}});
   } else {
     const auto line = [&](std::string_view what, const std::string& value) {
       session.terminal.data(fmt::format("{:<12} {}\n", what, value));
@@ -81,6 +96,15 @@ ExitCode run(const Session& session) {
     line("cpu kernels", !cpu ? "not in this build (QUERN_LLVM=OFF)"
                              : cpu_fault.empty() ? fmt::format("work; {}, for {}", llvm, target)
                                                  : "DO NOT WORK: " + cpu_fault);
+    line("cuda driver", cuda.driver.empty() ? cuda.driver_problem : cuda.driver);
+    line("nvrtc", cuda.nvrtc.empty() ? cuda.nvrtc_problem : cuda.nvrtc);
+    for (const Gpu& gpu : cuda.gpus)
+      line(fmt::format("gpu {}", gpu.number), fmt::format("{} ({}), {} multiprocessors, {:.1f} GB", gpu.name, gpu.target, gpu.multiprocessors, static_cast<double>(gpu.memory_bytes) * 1e-9));
+    if (cuda.built)
+      line("gpu kernels", cuda.gpus.empty()      ? cuda.nvrtc.empty() ? "neither compile nor run here" : "compile here (inspect --on cuda:sm_90a); there is no GPU to run them"
+                          : cuda.nvrtc.empty()   ? "do not compile here: no NVRTC"
+                          : cuda_fault.empty()   ? "work"
+                                                 : "DO NOT WORK: " + cuda_fault);
   }
   return works ? ExitCode::ok : ExitCode::unavailable;
 }

@@ -6,6 +6,7 @@
 
 #include "compiler/compile.h"
 #include "dsl/ir/print_program.h"
+#include "tools/command/gpu_text.h"
 #include "tools/command/loaded_kernel.h"
 #include "tools/command/peak.h"
 #include "tools/command/work.h"
@@ -16,6 +17,7 @@ namespace {
 struct ExplainOptions {
   KernelOptions kernel;
   std::vector<std::string> off;
+  std::string device;
 };
 
 /// Bytes per second that one thread copies, in and out, between arrays that no cache holds.
@@ -50,6 +52,12 @@ std::string grid_of(const tile::Module& module, const tile::Kernel& kernel) {
   return dims.empty() ? "one task" : fmt::format("tasks: {}", fmt::join(dims, ", "));
 }
 
+std::string asks_for(const Work& work) {
+  return fmt::format("  {:.4g} Mflop in multiply-adds, {:.4g} M float operations in all\n", 2 * work.multiply_adds * 1e-6, work.operations * 1e-6) +
+         fmt::format("  {:.4g} MB read, {:.4g} MB written: {:.3g} flop per byte\n", work.bytes_read * 1e-6, work.bytes_written * 1e-6,
+                     work.flops() / std::max(1.0, work.bytes()));
+}
+
 ExitCode run(const Session& session, const ExplainOptions& options) {
   const LoadedKernel loaded = load_kernel(session, options.kernel);
   const Bindings bindings = bindings_of(loaded.program, loaded.request);
@@ -64,7 +72,10 @@ ExitCode run(const Session& session, const ExplainOptions& options) {
     const auto& value = bindings.symbols[static_cast<std::size_t>(&symbol - program.symbols.data())];
     if (symbol.compile_time && value) symbol.value = value;
   }
-  const tile::Module module = compiler::compile(std::move(program), compile_options);
+  const DeviceChoice choice = device_named(options.device);
+  std::optional<GpuText> gpu;
+  if (choice.device == Device::cuda) gpu.emplace(program, choice, options.off);
+  const tile::Module module = gpu ? gpu->tiles() : compiler::compile(std::move(program), compile_options);
 
   const std::vector<std::string> open = unbound_sizes(loaded.program, bindings);
   std::optional<Work> work;
@@ -96,14 +107,15 @@ ExitCode run(const Session& session, const ExplainOptions& options) {
     for (ir::Expr extent : tensor.shape) extents.push_back(ir::print_expr(module.program, extent));
     text += fmt::format("  between them in memory: {}: {}[{}]\n", tensor.name, name(tensor.type), fmt::join(extents, ","));
   }
+  if (gpu) text += session.terminal.heading(fmt::format("Takes of each multiprocessor ({})", gpu->target())) + "\n" + indented(gpu->text("resources"), "  ");
   text += session.terminal.heading("Asks for") + "\n";
-  if (work) {
+  if (work && gpu) {
+    text += asks_for(*work);
+  } else if (work) {
     const Peak peak = measure_peak(work->double_precision, 1);
     const double rate = copy_rate();
     const double arithmetic = work->flops() / (peak.gflops * 1e9), memory = work->bytes() / rate;
-    text += fmt::format("  {:.4g} Mflop in multiply-adds, {:.4g} M float operations in all\n", 2 * work->multiply_adds * 1e-6, work->operations * 1e-6);
-    text += fmt::format("  {:.4g} MB read, {:.4g} MB written: {:.3g} flop per byte\n", work->bytes_read * 1e-6, work->bytes_written * 1e-6,
-                        work->flops() / std::max(1.0, work->bytes()));
+    text += asks_for(*work);
     text += fmt::format("  one thread needs at least {:.4g} us: {:.4g} us of arithmetic at {:.0f} GFLOP/s, {:.4g} us to copy at {:.0f} GB/s from memory\n",
                         1e6 * std::max(arithmetic, memory), 1e6 * arithmetic, peak.gflops, 1e6 * memory, rate * 1e-9);
     text += fmt::format("  bound by {} here{}\n", arithmetic > memory ? "arithmetic" : "memory", arithmetic > memory ? "" : " (by arithmetic where it all stays in a cache)");
@@ -125,6 +137,7 @@ void add_explain(CLI::App& app, Session& session) {
       "  quern explain scores.quern alibi --off merge_equal --json");
   options->kernel.add_to(*sub, false);
   sub->add_option("--off", options->off, "switch an optimising pass off")->allow_extra_args(false)->type_name("PASS");
+  sub->add_option("--on", options->device, "cpu (default), or cuda:sm_90a and the like, without a GPU too");
   sub->add_flag("--json", session.json, "one JSON value on stdout");
   sub->callback([&session, options] { session.action = [&session, options] { return run(session, *options); }; });
 }

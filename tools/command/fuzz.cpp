@@ -6,7 +6,9 @@
 #include <cmath>
 #include <cstdio>
 
+#include "tools/command/device_call.h"
 #include "tools/command/session.h"
+#include "tools/fuzz/device.h"
 #include "tools/fuzz/fuzz.h"
 
 namespace quern::command {
@@ -24,10 +26,16 @@ ExitCode run(const Session& session, FuzzCommandOptions options) {
     for (int i = 0; i < options.fuzz.count; ++i) session.terminal.data(fuzz::program_of(options.fuzz.seed + static_cast<std::uint64_t>(i)) + "\n");
     return ExitCode::ok;
   }
-#ifndef QUERN_LLVM
-  if (options.device == "cpu") throw Failure(ExitCode::unavailable, "this build has no compiled kernels; --on interpreter");
-#endif
-  options.fuzz.cpu = options.device == "cpu";
+  options.fuzz.device = device_named(options.device).device;
+  if (options.fuzz.device != Device::interpreter && !fuzz::has_device(options.fuzz.device))
+    throw Failure(ExitCode::unavailable, options.device == "cpu" ? "this build has no compiled kernels; --on interpreter" : "this build has no CUDA device; --on interpreter");
+  if (options.fuzz.device == Device::cuda) {
+    // In a process of its own: one that has started CUDA has no children that can.
+    fuzz::JudgeOptions how;
+    how.device = Device::cuda;
+    const fuzz::Verdict probe = fuzz::judge_apart("#: N=3\nkernel probe(x: f32[N]) -> (y: f32[N]) { y[i] = x[i] }\n", how, 120);
+    if (probe.outcome != fuzz::Outcome::agree) throw Failure(ExitCode::unavailable, fmt::format("the GPU cannot run a kernel that copies three numbers: {}", probe.message));
+  }
   const bool animated = isatty(STDERR_FILENO) != 0;
   const fuzz::FuzzReport report = fuzz::run_fuzz(options.fuzz, [&](int done, const fuzz::Failure* failure) {
     if (failure != nullptr) {
@@ -72,7 +80,8 @@ void add_fuzz(CLI::App& app, Session& session) {
       "  quern fuzz --count 20000 --coverage    and what the programs contained");
   sub->add_option("--seed", options->fuzz.seed, "of the first program; the next ones follow (default 1)");
   sub->add_option("--count", options->fuzz.count, "programs (default 1)")->default_val(1)->check(CLI::Range(0, 1000000000));
-  sub->add_option("--on", options->device, "cpu (default) or interpreter")->check(CLI::IsMember({"interpreter", "cpu"}));
+  sub->add_option("--on", options->device, "cpu (default), cuda or interpreter")->check(CLI::IsMember({"interpreter", "cpu", "cuda"}));
+  sub->add_flag("!--no-shrink", options->fuzz.shrink, "report failures as they are, without making them small");
   sub->add_flag("--print", options->print, "print the programs instead of running them");
   sub->add_flag("--coverage", options->coverage, "a table of what the programs contained");
   sub->add_flag("--json", session.json, "one JSON value on stdout");

@@ -6,6 +6,7 @@
 #include "dsl/ir/print_program.h"
 #include "dsl/syntax/parse.h"
 #include "dsl/syntax/print.h"
+#include "tools/command/gpu_text.h"
 #include "tools/command/loaded_kernel.h"
 
 namespace quern::command {
@@ -17,6 +18,7 @@ struct InspectOptions {
   std::string print_after;
   std::vector<std::string> off;
   std::string target;
+  std::string device;
 };
 
 std::vector<std::string> pass_names() {
@@ -53,6 +55,12 @@ std::string machine_text(const tile::Module& module, const compiler::CompileOpti
 ExitCode run(const Session& session, const InspectOptions& options) {
   if (!options.print_after.empty() && options.print_after != "all") require_pass(options.print_after);
   for (const std::string& pass : options.off) require_pass(pass);
+  const DeviceChoice choice = device_named(options.device);
+  const bool on_gpu = choice.device == Device::cuda;
+  const bool machine = options.emit == "llvm" || options.emit == "asm";
+  const bool gpu_stage = options.emit == "cuda" || options.emit == "ptx" || options.emit == "resources" || options.emit == "sass";
+  if (on_gpu && machine) throw Failure(ExitCode::usage, fmt::format("--emit={} is of the CPU; with --on cuda there are cuda, ptx, resources and sass", options.emit));
+  if (!on_gpu && gpu_stage) throw Failure(ExitCode::usage, fmt::format("--emit={} needs --on cuda:sm_90a", options.emit));
 #ifndef QUERN_LLVM
   if (options.emit == "llvm" || options.emit == "asm") {
     throw Failure(ExitCode::unavailable, fmt::format("--emit={}: this build has no LLVM", options.emit));
@@ -62,6 +70,10 @@ ExitCode run(const Session& session, const InspectOptions& options) {
   // With --print-after the stages of the way are the output; otherwise the one that --emit names.
   std::string trace;
   const auto stage = [&]() -> std::string {
+    if (on_gpu && options.print_after.empty() && options.emit != "ast" && options.emit != "index") {
+      const GpuText gpu(loaded.program, choice, options.off);
+      return options.emit == "tile" ? tile::print_module(gpu.tiles()) : gpu.text(options.emit);
+    }
     if (options.emit == "ast" && options.print_after.empty()) {
       dsl::ast::File only;
       std::string text;
@@ -90,6 +102,7 @@ ExitCode run(const Session& session, const InspectOptions& options) {
     };
     const tile::Module module = compiler::compile(loaded.program, compile_options);
     if (!options.print_after.empty()) return trace;
+    if (on_gpu) return "";
     if (options.emit == "tile") return tile::print_module(module);
 #ifdef QUERN_LLVM
     return machine_text(module, compile_options, options.emit == "asm");
@@ -111,13 +124,15 @@ void add_inspect(CLI::App& app, Session& session) {
       "  quern inspect attention.quern attention --emit=tile --set D=64\n"
       "  quern inspect attention.quern attention --emit=asm --set D=64\n"
       "  quern inspect attention.quern attention --print-after=all     what each pass leaves\n"
+      "  quern inspect attention.quern attention --on cuda:sm_90a --emit=resources --set D=64\n"
       "\n"
       "Stages: ast (as written, laid out), index (checked, every statement in index form), tile (fused and scheduled),\n"
-      "llvm, asm. --set fixes any size, --off switches a pass off. Passes: " +
+      "llvm, asm; with --on cuda:sm_90a: tile, cuda (the text), ptx, resources (registers, spills), sass; without a GPU too. --set fixes any size, --off switches a pass off. Passes: " +
       fmt::format("{}", fmt::join(pass_names(), ", ")));
   options->kernel.add_to(*sub, false);
-  sub->add_option("--emit", options->emit, "ast, index (default), tile, llvm or asm")
-      ->check(CLI::IsMember({"ast", "index", "tile", "llvm", "asm"}));
+  sub->add_option("--emit", options->emit, "ast, index (default), tile, llvm, asm, cuda, ptx, resources or sass")
+      ->check(CLI::IsMember({"ast", "index", "tile", "llvm", "asm", "cuda", "ptx", "resources", "sass"}));
+  sub->add_option("--on", options->device, "cpu (default) or cuda:sm_80, sm_86, sm_89, sm_90, sm_90a; cuda alone is the GPU that is there");
   sub->add_option("--print-after", options->print_after, "show the program after this pass, or after all");
   sub->add_option("--off", options->off, "switch an optimising pass off")->allow_extra_args(false)->type_name("PASS");
   sub->add_option("--target", options->target, "avx512, avx2, baseline or host (default)")

@@ -94,6 +94,7 @@ void add_run(CLI::App& app, Session& session) {
       "  quern run attention.quern q=random:[128,64] k=random:[256,64] v=random:[256,64] --verify\n"
       "  quern run attention.quern q=random k=random v=random --set M=128 --set N=256 --set D=64 --json\n"
       "  quern run norms.quern layer_norm x=iota:[4,8] eps=1e-5 --on interpreter\n"
+      "  quern run attention.quern q=random:[128,64] k=random:[256,64] v=random:[256,64] --on cuda --verify\n"
       "\n"
       "Data behind name=:\n"
       "  FILE.npy              f16, bf16, e4m3 and e5m2 parameters also take float32 files, rounded\n"
@@ -103,8 +104,7 @@ void add_run(CLI::App& app, Session& session) {
       "  0.125  12  true       numbers, for scalar parameters\n"
       "Outputs that --out does not name are shown. bf16, e4m3 and e5m2 outputs are written as float32.");
   options->kernel.add_to(*sub, true);
-  sub->add_option("--on", options->device, "interpreter or cpu (default: cpu where this build has it)")
-      ->check(CLI::IsMember({"interpreter", "cpu"}));
+  sub->add_option("--on", options->device, "interpreter, cpu or cuda (default: cpu where this build has it)");
   sub->add_option("--out", options->out, "write this output")->allow_extra_args(false)->type_name("NAME=FILE.npy");
   sub->add_flag("--verify", options->verify, "compare with the interpreter in f64; exit status 3 if outside the error bound");
   sub->add_option("--seed", options->seed, "seed of random data (default 0)");

@@ -6,6 +6,8 @@
 
 #include <quern/quern.h>
 
+#include "runtime/device.h"
+
 namespace quern::fuzz {
 
 namespace {
@@ -18,18 +20,12 @@ TensorView view_of(const TensorArgument& t, bool writable) {
 
 }  // namespace
 
-bool has_device() {
-#ifdef QUERN_LLVM
-  return true;
-#else
-  return false;
-#endif
-}
+bool has_device(Device device) { return device == Device::cuda ? runtime::has_cuda() : device == Device::cpu && runtime::has_cpu(); }
 
 std::string run_device(const std::string& text, const Case& which, const ir::Program& program, const CaseArguments& arguments,
                        const JudgeOptions& options, unsigned char poison, std::vector<TensorArgument>& written) {
   Options how;
-  how.on(Device::cpu).with_threads(options.threads);
+  how.on(options.device).with_threads(options.threads).for_target(options.target);
   for (const std::string& pass : options.without) how.without(pass);
   for (const ir::Symbol& s : program.symbols)
     if (s.compile_time && s.value) how.set(s.name, *s.value);

@@ -1,4 +1,4 @@
-// One call of a kernel on the CPU through the public interface. In: the program's text and its arguments. Out: every
+// One call of a kernel on a device through the public interface. In: the program's text and its arguments. Out: every
 // written tensor, in the order in which the interpreter lists outputs.
 #pragma once
 
@@ -10,8 +10,8 @@
 
 namespace quern::fuzz {
 
-/// Whether this build has a device to compare.
-bool has_device();
+/// Whether this build has this device to compare.
+bool has_device(Device device);
 
 /// Memory is `poison` before the call. Returns what went wrong, or "".
 std::string run_device(const std::string& text, const Case& which, const ir::Program& program, const CaseArguments& arguments,

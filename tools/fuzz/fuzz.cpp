@@ -27,9 +27,9 @@ std::string program_of(std::uint64_t seed) {
   return generate(seed, options);
 }
 
-JudgeOptions judge_options_of(std::uint64_t seed, bool cpu, const std::string& mutant) {
+JudgeOptions judge_options_of(std::uint64_t seed, Device device, const std::string& mutant) {
   JudgeOptions options;
-  options.cpu = cpu;
+  options.device = device;
   options.data_seed = seed;
   options.threads = seed % 3 == 0 ? 2 : 1;
   // One pass off, every pass off, else the whole pipeline.
@@ -196,10 +196,11 @@ FuzzReport run_fuzz(const FuzzOptions& options, const std::function<void(int, co
     }
     Failure f;
     f.seed = seed;
+    f.device = options.device;
     f.verdict = v;
     f.program = program;
     if (options.shrink) {
-      const JudgeOptions how = judge_options_of(seed, options.cpu, options.mutant);
+      const JudgeOptions how = judge_options_of(seed, options.device, options.mutant);
       // An edit may break a program in a way of its own, which is another fault than a printed form that changes.
       const bool by_message = v.outcome == Outcome::invalid;
       const std::string kind = v.message.substr(0, v.message.find('\n'));
@@ -207,7 +208,7 @@ FuzzReport run_fuzz(const FuzzOptions& options, const std::function<void(int, co
         const Verdict now = judge_apart(smaller, how, options.seconds_per_program);
         return now.outcome == v.outcome && (!by_message || now.message.compare(0, kind.size(), kind) == 0);
       };
-      f.program = shrink(program, fails_alike, v.outcome == Outcome::hang ? 12 : 300);
+      f.program = shrink(program, fails_alike, v.outcome == Outcome::hang ? 12 : options.device == Device::cuda ? 60 : 300);  // each starts a GPU anew
       if (f.program != program) f.verdict = judge_apart(f.program, how, options.seconds_per_program);
     }
     report.failures.push_back(std::move(f));
@@ -220,7 +221,10 @@ FuzzReport run_fuzz(const FuzzOptions& options, const std::function<void(int, co
       for (int i = 0; i < run; ++i) {
         const std::uint64_t seed = first + static_cast<std::uint64_t>(i);
         say(fmt::format("B {}", seed));
-        say(fmt::format("E {} {}", seed, encode(judge_all(program_of(seed), judge_options_of(seed, options.cpu, options.mutant)))));
+        const Verdict v = judge_all(program_of(seed), judge_options_of(seed, options.device, options.mutant));
+        say(fmt::format("E {} {}", seed, encode(v)));
+        // A GPU that failed stays failed for the process; the next one goes on behind this program.
+        if (v.message.find("cannot use it any more") != std::string::npos) return;
       }
     });
     std::uint64_t current = first;

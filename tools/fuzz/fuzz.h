@@ -16,7 +16,7 @@ namespace quern::fuzz {
 struct FuzzOptions {
   std::uint64_t seed = 1;
   int count = 100;
-  bool cpu = true;
+  Device device = Device::cpu;
   bool shrink = true;
   int seconds_per_program = 60;
   int most_failures = 20;      // stop after as many
@@ -27,7 +27,8 @@ struct Failure {
   std::uint64_t seed = 0;
   Verdict verdict;
   std::string program;         // small, with its case line
-  std::string repro() const { return "REPRO: quern fuzz --seed " + std::to_string(seed); }
+  Device device = Device::cpu;
+  std::string repro() const { return "REPRO: quern fuzz --seed " + std::to_string(seed) + (device == Device::cuda ? " --on cuda" : ""); }
 };
 
 struct FuzzReport {
@@ -40,7 +41,7 @@ struct FuzzReport {
 
 /// The program that a seed stands for, and how it is judged.
 std::string program_of(std::uint64_t seed);
-JudgeOptions judge_options_of(std::uint64_t seed, bool cpu, const std::string& mutant = {});
+JudgeOptions judge_options_of(std::uint64_t seed, Device device, const std::string& mutant = {});
 
 /// Judges one text in a process of its own.
 Verdict judge_apart(const std::string& program, const JudgeOptions& options, int seconds);

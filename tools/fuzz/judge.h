@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include <quern/kernel.h>
+
 #include "tools/fuzz/case.h"
 
 namespace quern::fuzz {
@@ -24,7 +26,8 @@ enum class Outcome {
 const char* name(Outcome outcome);
 
 struct JudgeOptions {
-  bool cpu = true;                       // else the interpreter alone
+  Device device = Device::cpu;           // interpreter: that alone, nothing is compared
+  std::string target;                    // of the device, as Options::target
   std::uint64_t data_seed = 1;
   std::vector<std::string> without;      // passes switched off
   int threads = 2;

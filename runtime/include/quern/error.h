@@ -27,6 +27,7 @@ enum class Code : int {
   not_prepared = 10,      // `launch` met a signature that `prepare` has not seen
   io = 11,                // a file could not be read
   internal = 12,          // a fault of the library
+  device_lost = 13,       // a GPU failed (an illegal address); this process cannot use it any more
 };
 
 class QUERN_API Error : public std::exception {

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <future>
 #include <memory>
 #include <source_location>
 #include <span>
@@ -17,7 +18,7 @@
 namespace quern {
 inline namespace v0 {
 
-enum class Device { automatic, cpu, interpreter };
+enum class Device { automatic, cpu, interpreter, cuda };
 
 /// Runs task(data, i) for every i in [0, count), in any order, on any threads, and returns when all are done.
 struct Executor {
@@ -33,15 +34,19 @@ struct Setting {
 };
 
 struct QUERN_API Options {
-  Device device = Device::automatic;   // automatic: the CPU when this build has it, else the interpreter
+  Device device = Device::automatic;   // automatic: the CPU when this build has it, else the interpreter; never a GPU
   int threads = 0;                     // 0: all that the process may use
-  std::string target;                  // "" or "host" = this processor; "avx512", "avx2", "baseline"
+  std::string target;                  // "" or "host" = this processor; "avx512", "avx2", "baseline"; cuda: "" = the GPU, "sm_90a", ...
+  int gpu = 0;                         // cuda: the GPU of calls whose tensors all lie in host memory
+  void* stream = nullptr;              // cuda: a CUstream for calls that name none by on_stream; null: the default stream
   Executor executor;                   // instead of the library's own threads
   std::vector<Setting> settings;       // compile-time names; those not set are read off the arguments
   std::vector<std::string> disabled;   // passes switched off
 
   Options& on(Device value) { device = value; return *this; }
   Options& with_threads(int value) { threads = value; return *this; }
+  Options& on_gpu(int number) { gpu = number; return *this; }
+  Options& on_stream(void* value) { stream = value; return *this; }
   Options& for_target(std::string value) { target = std::move(value); return *this; }
   template <class T> requires std::integral<T>
   Options& set(std::string name, T value) { settings.push_back({std::move(name), false, static_cast<std::int64_t>(value)}); return *this; }
@@ -49,10 +54,10 @@ struct QUERN_API Options {
   Options& without(std::string pass) { disabled.push_back(std::move(pass)); return *this; }
 };
 
-/// One argument of a call: a tensor or a number, by position or by name.
+/// One argument of a call: a tensor or a number, by position or by name, or the stream that a GPU is to run it on.
 class Argument {
  public:
-  enum class Kind : std::uint8_t { tensor, real, integer, boolean };
+  enum class Kind : std::uint8_t { tensor, real, integer, boolean, stream };
 
   Argument() noexcept {}
   Argument(const TensorView& view) : tensor(view) {}
@@ -95,6 +100,14 @@ template <class T>
 Argument out(std::string_view name, T&& value) {
   Argument a = out(std::forward<T>(value));
   a.name = name;
+  return a;
+}
+
+/// The CUstream of one call, anywhere among the arguments: kernel.launch(x, out(y), on_stream(stream)).
+inline Argument on_stream(void* stream) {
+  Argument a;
+  a.kind = Argument::Kind::stream;
+  a.integer = static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(stream));
   return a;
 }
 
@@ -163,22 +176,32 @@ class QUERN_API Kernel {
   Outputs run(std::span<const Argument> arguments) const;
   Result<Outputs> try_run(std::span<const Argument> arguments) const noexcept;
 
-  /// Compiles for the signature of these arguments and runs nothing; data pointers may be null.
+  /// Compiles for the signature of these arguments and runs nothing; data pointers may be null. On a GPU it also loads the
+  /// code and sets workspace aside for these sizes and this stream, so that a launch can be captured into a graph.
   template <class... A>
   void prepare(A&&... arguments) const {
     const std::array<Argument, sizeof...(A)> list{Argument(std::forward<A>(arguments))...};
     prepare_for(list);
   }
   void prepare_for(std::span<const Argument> arguments) const;
+  /// The same on a thread of the library (several compile at once). The arguments' data is not read, nor are the names and
+  /// shapes kept by the caller; the kernel may be destroyed meanwhile.
+  std::future<Status> prepare_async(std::span<const Argument> arguments) const;
   Status try_prepare(std::span<const Argument> arguments) const noexcept;
 
-  /// Runs and never compiles or allocates results: every output must be given; Code::not_prepared otherwise.
+  /// Runs and never compiles or allocates results: every output must be given; Code::not_prepared otherwise. On a GPU, with
+  /// all tensors in its memory, it returns when the work is queued on the stream, and may be captured into a CUDA graph;
+  /// what the data broke is then reported by `synchronize`.
   template <class... A>
   Status launch(A&&... arguments) const noexcept {
     const std::array<Argument, sizeof...(A)> list{Argument(std::forward<A>(arguments))...};
     return try_launch(list);
   }
   Status try_launch(std::span<const Argument> arguments) const noexcept;
+
+  /// Waits for what was launched on `stream` (null: the stream of the options) and reports what the data broke since the last
+  /// time. Nothing to wait for on other devices than a GPU.
+  Status synchronize(void* stream = nullptr) const noexcept;
 
   const std::string& name() const noexcept;
   /// Inputs and scalars as the signature lists them, then outputs.

@@ -8,5 +8,6 @@
 #pragma once
 
 #include <quern/error.h>
+#include <quern/gpu.h>
 #include <quern/kernel.h>
 #include <quern/tensor.h>

@@ -25,6 +25,9 @@ inline constexpr ElementType f64 = ElementType::f64, f32 = ElementType::f32, f16
                              i64 = ElementType::i64, i32 = ElementType::i32, i16 = ElementType::i16,
                              i8 = ElementType::i8, u8 = ElementType::u8, boolean = ElementType::boolean;
 
+/// Where elements lie. `gpu` memory is that of a CUDA GPU; the host does not read or write it (see <quern/gpu.h>).
+enum class Memory : std::uint8_t { host, gpu };
+
 QUERN_API const char* name(ElementType type) noexcept;
 QUERN_API std::size_t size_of(ElementType type) noexcept;
 
@@ -126,12 +129,22 @@ class QUERN_API TensorView {
   template <MdspanLike M> requires Element<std::remove_pointer_t<decltype(std::declval<const M&>().data_handle())>>
   TensorView(const M& m) : TensorView(m.data_handle(), extents_of(m), strides_of(m)) {}
 
-  /// Borrows a DLPack tensor in host memory; throws Code::unsupported for another device or element type.
+  /// Borrows a DLPack tensor in host or CUDA memory; throws Code::unsupported for another device or element type.
   explicit TensorView(const DLTensor& tensor, bool read_only = false);
 
   ElementType type() const noexcept { return type_; }
   void* data() const noexcept { return data_; }
   bool read_only() const noexcept { return read_only_; }
+  Memory memory() const noexcept { return memory_; }
+  /// The number of the GPU whose memory this is; 0 for host memory.
+  int gpu() const noexcept { return gpu_; }
+  /// The same view, saying that its pointer is of GPU `number`: TensorView(pointer, quern::f32, {M, N}).on_gpu(0).
+  TensorView on_gpu(int number) const {
+    TensorView view = *this;
+    view.memory_ = Memory::gpu;
+    view.gpu_ = static_cast<std::int16_t>(number);
+    return view;
+  }
   int rank() const noexcept { return shape_.size(); }
   const Sizes& shape() const noexcept { return shape_; }
   const Sizes& strides() const noexcept { return strides_; }
@@ -146,7 +159,7 @@ class QUERN_API TensorView {
   /// Elements begin, begin + step, ... < end of one axis.
   TensorView slice(int axis, std::int64_t begin, std::int64_t end, std::int64_t step = 1) const;
 
-  /// One element, converted; for tests, printing and filling, not for speed.
+  /// One element of host memory, converted; for tests, printing and filling, not for speed.
   double get(std::initializer_list<std::int64_t> at) const;
   void set(std::initializer_list<std::int64_t> at, double value) const;
 
@@ -166,6 +179,8 @@ class QUERN_API TensorView {
   void* data_ = nullptr;
   ElementType type_ = ElementType::f32;
   bool read_only_ = false;
+  Memory memory_ = Memory::host;
+  std::int16_t gpu_ = 0;
   Sizes shape_;
   Sizes strides_;
 };
@@ -186,7 +201,7 @@ class QUERN_API Tensor {
   static Tensor from(const std::vector<T>& values, Sizes shape) {
     return copy_of(TensorView(values, shape));
   }
-  /// A dense copy of any view.
+  /// A dense copy of any view, in host memory (from a GPU: waits for the copy).
   static Tensor copy_of(const TensorView& view);
   /// Memory of another owner; `release` is called when the last reference goes.
   static Tensor wrap(const TensorView& view, void (*release)(void*), void* owner);

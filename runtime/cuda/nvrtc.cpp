@@ -1,0 +1,130 @@
+// The search for libnvrtc. Its builtins library is opened by plain name at the first compile and libnvrtc has no run path,
+// so it is opened here by full path beside the libnvrtc that was found.
+#include "runtime/cuda/nvrtc.h"
+
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <filesystem>
+#include <mutex>
+
+#include <fmt/format.h>
+
+#include <quern/error.h>
+
+namespace quern::runtime::gpu {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kNames[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"};
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? value : "";
+}
+
+/// lib/pythonX.Y/site-packages below a prefix, and the folders in which wheels put NVRTC.
+void add_wheels(const fs::path& packages, std::vector<fs::path>& folders) {
+  for (const char* inside : {"nvidia/cu13/lib", "nvidia/cuda_nvrtc/lib"}) folders.push_back(packages / inside);
+}
+
+std::vector<fs::path> folders() {
+  std::vector<fs::path> found;
+  for (const char* variable : {"CUDA_HOME", "CUDA_PATH"})
+    if (const std::string home = environment(variable); !home.empty())
+      for (const char* inside : {"lib64", "lib", "targets/x86_64-linux/lib"}) found.push_back(fs::path(home) / inside);
+  for (const char* folder : {"/usr/local/cuda/lib64", "/usr/local/cuda/targets/x86_64-linux/lib"}) found.emplace_back(folder);
+  for (const char* variable : {"CONDA_PREFIX", "VIRTUAL_ENV"}) {
+    const std::string prefix = environment(variable);
+    if (prefix.empty()) continue;
+    found.push_back(fs::path(prefix) / "lib");
+    std::error_code ignored;
+    for (const auto& entry : fs::directory_iterator(fs::path(prefix) / "lib", ignored))
+      if (entry.path().filename().string().starts_with("python")) add_wheels(entry.path() / "site-packages", found);
+  }
+  const std::string python = environment("PYTHONPATH");
+  for (std::size_t at = 0; at < python.size();) {
+    const std::size_t end = std::min(python.find(':', at), python.size());
+    if (end > at) add_wheels(python.substr(at, end - at), found);
+    at = end + 1;
+  }
+  return found;
+}
+
+/// Fills `n` from `library`; what is wrong with it, or "".
+std::string take(void* library, Nvrtc& n) {
+  const auto version = reinterpret_cast<int (*)(int*, int*)>(dlsym(library, "nvrtcVersion"));
+  if (!version || version(&n.major, &n.minor) != 0) return "does not tell its version";
+  Dl_info info{};
+  if (dladdr(reinterpret_cast<void*>(version), &info) != 0 && info.dli_fname) n.path = info.dli_fname;
+  if (n.major < 12) return fmt::format("is version {}.{}; 12.0 or newer is needed", n.major, n.minor);
+  std::string missing;
+#define QUERN_NVRTC_FIND(name, result, parameters)                                       \
+  n.name = reinterpret_cast<decltype(n.name)>(dlsym(library, #name));                    \
+  if (!n.name) missing = #name;
+  QUERN_NVRTC(QUERN_NVRTC_FIND)
+#undef QUERN_NVRTC_FIND
+  if (!missing.empty()) return "lacks " + missing;
+  if (const std::string folder = fs::path(n.path).parent_path().string(); !folder.empty())
+    dlopen(fmt::format("{}/libnvrtc-builtins.so.{}.{}", folder, n.major, n.minor).c_str(), RTLD_NOW | RTLD_GLOBAL);
+  int count = 0;
+  if (n.nvrtcGetNumSupportedArchs(&count) == 0 && count > 0) {
+    n.architectures.resize(static_cast<std::size_t>(count));
+    n.nvrtcGetSupportedArchs(n.architectures.data());
+    std::sort(n.architectures.begin(), n.architectures.end());
+  }
+  return {};
+}
+
+std::string open(Nvrtc& n) {
+  std::string tried;
+  const auto attempt = [&](const std::string& name) {
+    void* library = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (!library) {
+      const char* why = dlerror();
+      tried += fmt::format("\n  {}", why ? why : name);
+      return false;
+    }
+    const std::string problem = take(library, n);
+    if (problem.empty()) return true;
+    tried += fmt::format("\n  {} {}", n.path.empty() ? name : n.path, problem);
+    dlclose(library);
+    n = {};
+    return false;
+  };
+  if (const std::string given = environment("QUERN_NVRTC"); !given.empty()) {
+    if (attempt(given)) return {};
+    return "NVRTC, which QUERN_NVRTC names, cannot be used:" + tried;
+  }
+  for (const char* name : kNames)
+    if (attempt(name)) return {};
+  for (const fs::path& folder : folders()) {
+    for (const char* name : kNames) {
+      std::error_code ignored;
+      if (fs::exists(folder / name, ignored) && attempt((folder / name).string())) return {};
+    }
+  }
+  return "no NVRTC (CUDA's run-time compiler, 12.0 or newer); install the CUDA toolkit or the nvidia-cuda-nvrtc wheel, or name "
+         "libnvrtc by QUERN_NVRTC. Tried:" + tried;
+}
+
+}  // namespace
+
+const Nvrtc& nvrtc() {
+  struct Opened {
+    Nvrtc nvrtc;
+    std::string problem;
+  };
+  static const Opened* opened = [] {
+    auto* made = new Opened;
+    made->problem = open(made->nvrtc);
+    return made;
+  }();
+  if (!opened->problem.empty()) throw Error(Code::unsupported, "error: " + opened->problem);
+  return opened->nvrtc;
+}
+
+}  // namespace quern::runtime::gpu

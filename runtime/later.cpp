@@ -1,0 +1,94 @@
+// A queue and its threads. See later.h.
+#include "runtime/later.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <cstdlib>
+#include <deque>
+#include <mutex>
+#include <thread>
+
+namespace quern::runtime {
+namespace {
+
+struct Queue {
+  std::mutex mutex;
+  std::condition_variable more, idle;
+  std::deque<std::function<void()>> work;
+  int threads = 0, waiting = 0;
+  bool ending = false;
+
+  void serve() {
+    std::unique_lock lock(mutex);
+    for (;;) {
+      ++waiting;
+      idle.notify_all();
+      more.wait(lock, [&] { return !work.empty() && !ending; });
+      --waiting;
+      std::function<void()> next = std::move(work.front());
+      work.pop_front();
+      lock.unlock();
+      next();
+      next = nullptr;
+      lock.lock();
+    }
+  }
+};
+
+std::atomic<Queue*>& process_queue() {
+  static std::atomic<Queue*> queue{nullptr};
+  return queue;
+}
+
+/// The libraries that a compile is inside of must not be torn down under it.
+void finish() {
+  Queue* queue = process_queue().load();
+  if (!queue) return;
+  std::unique_lock lock(queue->mutex);
+  queue->ending = true;
+  queue->idle.wait(lock, [&] { return queue->waiting == queue->threads; });
+}
+
+Queue& queue_of_process() {
+  static const int once = pthread_atfork(nullptr, nullptr, [] { process_queue().store(nullptr); });
+  (void)once;
+  static std::mutex mutex;
+  if (Queue* queue = process_queue().load(std::memory_order_acquire)) return *queue;
+  std::lock_guard lock(mutex);
+  if (!process_queue().load()) {
+    static const int at_exit = std::atexit(finish);
+    (void)at_exit;
+    process_queue().store(new Queue, std::memory_order_release);  // never destroyed: its threads wait in it
+  }
+  return *process_queue().load();
+}
+
+}  // namespace
+
+void later(std::function<void()> work) {
+  Queue& queue = queue_of_process();
+  std::unique_lock lock(queue.mutex);
+  const int most = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, 8u));
+  if (queue.waiting <= static_cast<int>(queue.work.size()) && queue.threads < most) {
+    // The program's signal handlers run on its own threads.
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    try {
+      std::thread([&queue] { queue.serve(); }).detach();
+      ++queue.threads;
+    } catch (...) {
+      pthread_sigmask(SIG_SETMASK, &before, nullptr);
+      if (queue.threads == 0) throw;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  }
+  queue.work.push_back(std::move(work));
+  queue.more.notify_one();
+}
+
+}  // namespace quern::runtime

@@ -1,0 +1,58 @@
+// See lowered.h.
+#include "runtime/lowered.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "compiler/interpreter/interpret.h"
+#include "compiler/passes/alias.h"
+
+namespace quern::runtime {
+
+std::vector<cpu::TensorLayout> layouts_of(const Binding& binding, const CompileRequest& request) {
+  const auto& tensors = binding.program().tensors;
+  std::vector<cpu::TensorLayout> layouts(tensors.size());
+  for (std::size_t slot = 0; slot < binding.slots().size(); ++slot) {
+    const TensorSlot& s = binding.slots()[slot];
+    const Layout& layout = request.layouts[slot];
+    cpu::TensorLayout known;
+    known.dense = layout.dense;
+    known.strides.assign(tensors[s.tensor].shape.size(), cpu::StrideClass::any);
+    if (layout.unit_axis >= 0) known.strides[static_cast<std::size_t>(layout.unit_axis)] = cpu::StrideClass::one;
+    if (s.result) layouts[*s.result] = known;
+    layouts[s.tensor] = known;
+  }
+  return layouts;
+}
+
+void throw_data_error(const ir::Program& program, const cpu::Status& status) {
+  compiler::Violation v;
+  v.tensor = status.tensor;
+  v.axis = status.axis;
+  v.value = status.value;
+  v.extent = status.extent;
+  if (status.source != cpu::kNoSource) {
+    v.source = status.source;
+    v.position.assign(status.position, status.position + std::min<std::int32_t>(status.rank, 8));
+  }
+  throw Error(Code::data, "error: " + compiler::describe(program, v));
+}
+
+std::vector<std::vector<std::uint8_t>> sharing_of(const tile::Module& module, const Binding& binding) {
+  const std::size_t slots = binding.slots().size();
+  std::vector<std::vector<std::uint8_t>> may_share(slots, std::vector<std::uint8_t>(slots));
+  for (std::size_t w = 0; w < slots; ++w) {
+    const TensorSlot& s = binding.slots()[w];
+    if (!s.output && !s.result) continue;
+    const ir::TensorId written = s.result ? *s.result : s.tensor;
+    for (std::size_t r = 0; r < binding.inputs(); ++r) may_share[w][r] = compiler::may_share_storage(module, binding.slots()[r].tensor, written);
+  }
+  return may_share;
+}
+
+std::string sharing_refused(const Binding& binding, std::size_t read) {
+  return fmt::format("elements of '{}' are read after others have been written in their place", binding.slots()[read].name);
+}
+
+}  // namespace quern::runtime
