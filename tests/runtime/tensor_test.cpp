@@ -105,8 +105,14 @@ TEST_CASE("DLPack goes out and comes in") {
   legacy.strides = nullptr;
   CHECK(quern::TensorView(legacy).get({2}) == 3);
   legacy.device.device_type = kDLCUDA;
+  legacy.device.device_id = 1;
+  const quern::TensorView elsewhere(legacy);
+  CHECK(elsewhere.memory() == quern::Memory::gpu);
+  CHECK(elsewhere.gpu() == 1);
+  CHECK_THROWS_AS(elsewhere.get({0}), quern::Error);
+  legacy.device.device_type = static_cast<DLDeviceType>(8);  // OpenCL
   CHECK_THROWS_AS(quern::TensorView(legacy), quern::Error);
-  legacy.device.device_type = kDLCPU;
+  legacy.device = {kDLCPU, 0};
   legacy.dtype.lanes = 4;
   CHECK_THROWS_AS(quern::TensorView(legacy), quern::Error);
 }
