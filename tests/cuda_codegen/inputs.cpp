@@ -55,7 +55,7 @@ std::uint64_t random_element(DType type, Random& g) {
     case 2: return bits_of(type, u * (type == DType::f64 && g() % 2 ? 760 : 110));
     case 3: return bits_of(type, std::copysign(std::exp2(-30 * std::fabs(u)), unit(g)));
     case 4: return bits_of(type, std::round(u * 40) / 4);
-    default: return bits_of(type, u * 1e4);
+    default: return bits_of(type, g() % 4 ? u * 1e4 : 1.0);
   }
 }
 

@@ -36,7 +36,7 @@ constexpr Builtin kBuiltins[] = {
     {Op::sin, "sinf", 2, "sin", 2},         {Op::cos, "cosf", 2, "cos", 2},        {Op::tan, "tanf", 4, "tan", 2},
     {Op::asin, "asinf", 2, "asin", 2},      {Op::acos, "acosf", 2, "acos", 2},     {Op::atan, "atanf", 2, "atan", 2},
     {Op::sinh, "sinhf", 3, "sinh", 2},      {Op::cosh, "coshf", 2, "cosh", 1},     {Op::tanh, "tanhf", 2, "tanh", 1},
-    {Op::erf, "erff", 2, "erf", 2},         {Op::pow, "powf", 4, "pow", 2},        {Op::atan2, "atan2f", 3, "atan2", 2},
+    {Op::erf, "erff", 2, "erf", 2},         {Op::pow, "pow_f32", 4, "pow_f64", 2},        {Op::atan2, "atan2f", 3, "atan2", 2},
     {Op::fma, "fmaf", 0.5, "fma", 0.5},     {Op::exp2, "ex2", 2, "exp2", 1},       {Op::exp, "exp_f32", 4, "exp", 1},
     {Op::hypot, "hypot_f32", 1, "hypot", 2},
 };

@@ -48,8 +48,8 @@ QUERN_INLINE float bf16_rounded(float x) { return bf16_value(bf16_bits(x)); }
 QUERN_INLINE float e4m3_rounded(float x) { return e4m3_value(e4m3_bits(x)); }
 QUERN_INLINE float e5m2_rounded(float x) { return e5m2_value(e5m2_bits(x)); }
 
-// The conversion instructions saturate; for NaN some give the lowest integer.
-QUERN_INLINE i32 i32_of_f32(float x) { return x == x ? __float2int_rz(x) : 0; }
+// The conversion instructions saturate; for NaN f32 to i32 gives 0, the others the lowest integer.
+QUERN_INLINE i32 i32_of_f32(float x) { return __float2int_rz(x); }
 QUERN_INLINE i64 i64_of_f32(float x) { return x == x ? __float2ll_rz(x) : 0; }
 QUERN_INLINE i32 i32_of_f64(double x) { return x == x ? __double2int_rz(x) : 0; }
 QUERN_INLINE i64 i64_of_f64(double x) { return x == x ? __double2ll_rz(x) : 0; }

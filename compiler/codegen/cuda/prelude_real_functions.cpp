@@ -69,6 +69,10 @@ QUERN_INLINE double logaddexp_f64(double x, double y) {
   return max_f64(x, y) + log1p(exp(-apart));
 }
 
+// CUDA's pow(3, 1) is not 3; the language has x ** 1 exact.
+QUERN_INLINE float pow_f32(float x, float y) { return y == 1.0f ? x : powf(x, y); }
+QUERN_INLINE double pow_f64(double x, double y) { return y == 1.0 ? x : pow(x, y); }
+
 // Both sides are scaled by a power of two that brings the larger one near 1. Sum of squares 3/4, its root 3/8 + 1/2.
 QUERN_INLINE float hypot_f32(float x, float y) {
   const float a = fabsf(x), b = fabsf(y);
