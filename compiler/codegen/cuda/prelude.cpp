@@ -5,10 +5,11 @@
 
 namespace quern::cuda {
 
-std::string prelude() {
+std::string prelude(std::string_view kernels) {
   std::string text;
-  for (auto part : {device::types, device::instructions, device::conversions, device::integers, device::real_functions, device::memory})
+  for (auto part : {device::types, device::instructions, device::conversions, device::integers, device::real_functions, device::threads})
     text += part();
+  if (kernels.find("atomic_") != std::string_view::npos) text += device::atomics();
   return text;
 }
 

@@ -22,13 +22,14 @@ CudaModule print_cuda(const tile::Module& module, const CudaOptions& options) {
       for (ir::TensorId in : module.program.parameters)
         if (tensors[out].entry == in || compiler::may_share_storage(module, in, out)) shared.may_share.insert({in, out});
     }
-    result.text = prelude() + block_prelude();
+    std::string kernels;
     for (const tile::Kernel& kernel : module.kernels) {
       doing = "printing kernel " + kernel.name;
       KernelPrinter printer(shared, kernel);
-      result.text += "\n" + printer.run();
+      kernels += "\n" + printer.run();
       result.launches.push_back(std::move(printer.launch));
     }
+    result.text = prelude(kernels) + block_prelude() + kernels;
     result.program = std::move(shared.program);
   } catch (const std::exception& fault) {
     result.error = fmt::format("{}: {}", doing, fault.what());
