@@ -6,6 +6,7 @@
 #include "compiler/codegen/cuda/compile_cuda.h"
 #include "compiler/codegen/cuda/elementwise.h"
 #include "compiler/codegen/cuda/kernel_printer.h"
+#include "compiler/codegen/cuda/prelude_tensor.h"
 #include "compiler/passes/alias.h"
 
 namespace quern::cuda {
@@ -29,7 +30,7 @@ CudaModule print_cuda(const tile::Module& module, const CudaOptions& options) {
       kernels += "\n" + printer.run();
       result.launches.push_back(std::move(printer.launch));
     }
-    result.text = prelude(kernels) + block_prelude() + kernels;
+    result.text = prelude(kernels) + tensor_prelude() + block_prelude() + kernels;
     result.program = std::move(shared.program);
   } catch (const std::exception& fault) {
     result.error = fmt::format("{}: {}", doing, fault.what());
