@@ -22,6 +22,8 @@ struct Layout {
   friend bool operator==(const Layout&, const Layout&) = default;
 };
 
+Layout layout_of(const TensorView& view);
+
 struct CompileRequest {
   std::shared_ptr<const ir::Program> program;   // every compile-time symbol has its value
   const Options* options = nullptr;

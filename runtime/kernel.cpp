@@ -28,6 +28,11 @@ Checked::~Checked() {
   for (Variant* v = variants.load(); v;) delete std::exchange(v, v->next);
 }
 
+Layout layout_of(const TensorView& view) {
+  if (is_dense(view)) return {true, -1};
+  return {false, unit_axis(view)};
+}
+
 namespace {
 
 /// A pair of a written slot and an input slot that are the same storage.
@@ -36,11 +41,6 @@ struct Shared {
 };
 
 constexpr std::uint64_t kDenseWord = 0xff;
-
-Layout layout_of(const TensorView& view) {
-  if (is_dense(view)) return {true, -1};
-  return {false, unit_axis(view)};
-}
 
 std::uint64_t word_of(const Layout& layout) { return layout.dense ? kDenseWord : static_cast<std::uint64_t>(layout.unit_axis + 1); }
 

@@ -1,5 +1,4 @@
 // NVRTC accepts every text that elementwise.h can print, for the oldest and the newest target, without a warning.
-#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
@@ -26,7 +25,7 @@ bool skipped() {
 }
 
 std::string everything() {
-  std::string text;
+  std::string text = prelude();
   for (const Case& c : cases()) text += "extern \"C\" __global__ void " + c.name + "(" + parameters(c) + ") {\n  const int i = threadIdx.x;\n" + body(c) + "}\n";
   for (int k = 0; k < kDTypeCount; ++k) {
     const DType type = static_cast<DType>(k);
@@ -39,7 +38,7 @@ std::string everything() {
   }
   text += "extern \"C\" __global__ void report(quern_status* s, long long i, int j) {\n  if (i > 3) quern_report(s, 1u, 0, i, 3ll, 0xffffffffu, 0);\n"
           "  if (j > 3) quern_report(s, 1u, 0, j, 3ll, 2u, 2, i, j);\n}\n";
-  return prelude(text) + text;
+  return text;
 }
 
 }  // namespace
@@ -64,18 +63,14 @@ TEST_CASE("CUDA documents no larger error than the language allows") {
   }
 }
 
-TEST_CASE("the prelude costs little and leaves nothing in the object") {
+TEST_CASE("the prelude alone costs little") {
   if (skipped()) return;
-  const std::string kernel = "extern \"C\" __global__ void k() {}";
+  compile("", "sm_90a");
   for (const char* arch : {"sm_80", "sm_90a"}) {
-    Compiled none = compile(kernel, arch), with = compile(prelude(kernel) + kernel, arch), whole = compile(prelude("atomic_") + kernel, arch);
-    for (int again = 0; again < 5; ++again) {
-      none.milliseconds = std::min(none.milliseconds, compile(kernel, arch).milliseconds);
-      with.milliseconds = std::min(with.milliseconds, compile(prelude(kernel) + kernel, arch).milliseconds);
-      whole.milliseconds = std::min(whole.milliseconds, compile(prelude("atomic_") + kernel, arch).milliseconds);
-    }
-    std::printf("%s: empty unit %.1f ms, with the prelude %.1f ms, with atomics %.1f ms\n", arch, none.milliseconds, with.milliseconds, whole.milliseconds);
+    const Compiled none = compile("extern \"C\" __global__ void k() {}", arch);
+    const Compiled with = compile(prelude() + "extern \"C\" __global__ void k() {}", arch);
     REQUIRE(with.ok);
-    CHECK(whole.cubin.size() < none.cubin.size() + 2000);
+    std::printf("%s: empty unit %.1f ms, with the prelude %.1f ms\n", arch, none.milliseconds, with.milliseconds);
+    CHECK(with.cubin.size() < none.cubin.size() + 2000);  // nothing unused is left
   }
 }

@@ -222,6 +222,7 @@ TEST_CASE("accesses outside of shared memory, arrays and alignment are told") {
   CHECK(says(error_of("  p.y[t] = ((const int4*)(p.y + 1))->x;"), "used as"));
   CHECK(says(error_of("  *(volatile int*)nullptr = t;"), "where it may not"));
   CHECK(says(error_of("  volatile char all[136 * 1024]; all[0] = 1;"), "the stack of the thread is full"));
+  CHECK(says(error_of("  p.y[t] = 100 / t;"), "an integer is divided by 0"));
   CHECK(says(error_of("  __trap();"), "line 4: __trap"));
 }
 

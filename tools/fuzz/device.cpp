@@ -18,6 +18,24 @@ TensorView view_of(const TensorArgument& t, bool writable) {
   return TensorView(static_cast<const void*>(t.at()), type, Sizes(t.shape), Sizes(t.strides));
 }
 
+/// The call of one signature as kernel.cpp makes it.
+void call_compiled(const ir::Program& program, const Options& how, const JudgeOptions& options, unsigned char poison, std::span<const Argument> list) {
+  const runtime::Binding binding(program);
+  runtime::CallArguments call;
+  binding.match(list, call);
+  runtime::Bound bound;
+  binding.bind(call, bound);
+  binding.check_outputs(call, bound);
+  auto fixed = std::make_shared<ir::Program>(program);
+  for (ir::SymbolId id = 0; id < program.symbols.size(); ++id)
+    if (program.symbols[id].compile_time) fixed->symbols[id].value = bound.symbols[id];
+  runtime::CompileRequest request{std::move(fixed), &how, {}};
+  for (const TensorView* view : call.tensors) request.layouts.push_back(runtime::layout_of(*view));
+  const auto executable = options.compile(request, poison);
+  if (binding.has_facts()) binding.check_facts(call);
+  executable->run({call.tensors.data(), bound.symbols.data(), bound.scalar_values.data(), bound.scalars.data(), &how});
+}
+
 }  // namespace
 
 bool has_device(Device device) { return device == Device::cuda ? runtime::has_cuda() : device == Device::cpu && runtime::has_cpu(); }
@@ -65,8 +83,12 @@ std::string run_device(const std::string& text, const Case& which, const ir::Pro
     list.push_back(a);
   }
   try {
-    const Kernel kernel(text, which.kernel, how);
-    kernel.run(list);
+    if (options.compile) {
+      call_compiled(program, how, options, poison, list);
+    } else {
+      const Kernel kernel(text, which.kernel, how);
+      kernel.run(list);
+    }
   } catch (const std::exception& e) {
     return e.what();
   }

@@ -4,11 +4,14 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include <quern/kernel.h>
 
+#include "runtime/device.h"
 #include "tools/fuzz/case.h"
 
 namespace quern::fuzz {
@@ -31,6 +34,9 @@ struct JudgeOptions {
   std::uint64_t data_seed = 1;
   std::vector<std::string> without;      // passes switched off
   int threads = 2;
+  /// A device of the tests instead of the library's: what it compiles is called as Kernel would call it. `poison` tells the
+  /// two runs of a program apart.
+  std::function<std::shared_ptr<const runtime::Executable>(const runtime::CompileRequest& request, unsigned char poison)> compile;
 };
 
 struct Verdict {

@@ -1,4 +1,4 @@
-// SIGSEGV and SIGBUS on a stack of their own, since the stack that faulted may be the full one.
+// SIGSEGV, SIGBUS and SIGFPE on a stack of their own, since the stack that faulted may be the full one.
 #include "tests/cuda_emulator/machine/fault.h"
 
 #include <ucontext.h>
@@ -9,7 +9,7 @@ namespace quern::emulator {
 
 struct FaultGuard::Current {
   sigjmp_buf* back;
-  std::function<void(const void*, bool)> told;
+  std::function<void(FaultGuard::Kind, const void*)> told;
   std::unique_ptr<char[]> stack;
 };
 
@@ -23,17 +23,17 @@ void handle(int signal, siginfo_t* info, [[maybe_unused]] void* context) {
     std::signal(signal, SIG_DFL);
     return;
   }
-  bool write = false;
+  auto kind = signal == SIGFPE ? FaultGuard::Kind::division : FaultGuard::Kind::read;
 #if defined(__x86_64__)
-  write = static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_ERR] & 2;
+  if (signal == SIGSEGV && (static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_ERR] & 2)) kind = FaultGuard::Kind::write;
 #endif
-  current->told(info->si_addr, write);
+  current->told(kind, info->si_addr);
   siglongjmp(*current->back, 1);
 }
 
 }  // namespace
 
-FaultGuard::FaultGuard(sigjmp_buf& back, std::function<void(const void*, bool)> told)
+FaultGuard::FaultGuard(sigjmp_buf& back, std::function<void(Kind, const void*)> told)
     : current_(new Current{&back, std::move(told), std::make_unique<char[]>(kStackBytes)}) {
   stack_t own{};
   own.ss_sp = current_->stack.get();
@@ -46,11 +46,13 @@ FaultGuard::FaultGuard(sigjmp_buf& back, std::function<void(const void*, bool)> 
   current = current_;
   sigaction(SIGSEGV, &action, &segv_);
   sigaction(SIGBUS, &action, &bus_);
+  sigaction(SIGFPE, &action, &fpe_);
 }
 
 FaultGuard::~FaultGuard() {
   sigaction(SIGSEGV, &segv_, nullptr);
   sigaction(SIGBUS, &bus_, nullptr);
+  sigaction(SIGFPE, &fpe_, nullptr);
   sigaltstack(&stack_, nullptr);
   current = nullptr;
   delete current_;

@@ -1,5 +1,5 @@
-// Accesses that the processor refuses: a guard page, a wild pointer, the end of a stack. While a guard lives, such a
-// fault in this thread ends the launch with a message instead of the process.
+// What the processor refuses: a guard page, a wild pointer, the end of a stack, a division by zero. While a guard lives,
+// such a fault in this thread ends the launch with a message instead of the process.
 #pragma once
 
 #include <csetjmp>
@@ -10,8 +10,9 @@ namespace quern::emulator {
 
 class FaultGuard {
  public:
-  /// `told` is called from the signal handler with the address and whether it was a write; control then goes to `back`.
-  FaultGuard(sigjmp_buf& back, std::function<void(const void* address, bool write)> told);
+  enum class Kind { read, write, division };
+  /// `told` is called from the signal handler, with the address of a memory access; control then goes to `back`.
+  FaultGuard(sigjmp_buf& back, std::function<void(Kind kind, const void* address)> told);
   FaultGuard(const FaultGuard&) = delete;
   FaultGuard& operator=(const FaultGuard&) = delete;
   ~FaultGuard();
@@ -19,7 +20,7 @@ class FaultGuard {
   struct Current;
 
  private:
-  struct sigaction segv_, bus_;
+  struct sigaction segv_, bus_, fpe_;
   stack_t stack_;
   Current* current_;
 };

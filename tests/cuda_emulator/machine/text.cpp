@@ -125,12 +125,15 @@ std::string Text::launch(std::size_t entry, const Grid& grid, const void* parame
 
   std::string error;
   sigjmp_buf back;
-  const FaultGuard guard(back, [&](const void* address, bool write) {
-    const char* what = write ? "writes" : "reads";
-    std::string where = fmt::format("{} at {} where it may not (outside of a tensor, or misaligned)", what, address);
-    if (block.stacks().overflowed(address)) where = "the stack of the thread is full";
+  const FaultGuard guard(back, [&](FaultGuard::Kind kind, const void* address) {
+    const char* what = kind == FaultGuard::Kind::write ? "writes" : "reads";
+    std::string where;
+    if (kind == FaultGuard::Kind::division) where = "an integer is divided by 0, or the lowest one by -1";
+    else if (block.stacks().overflowed(address)) where = "the stack of the thread is full";
     else if (shared.guards(address))
       where = fmt::format("{} dynamic shared memory at byte {} of {}", what, static_cast<const unsigned char*>(address) - shared.data(), grid.shared_bytes);
+    else if (how.name_of_address) where = fmt::format("{} {}", what, how.name_of_address(address));
+    else where = fmt::format("{} at {} where it may not (outside of a tensor, or misaligned)", what, address);
     block.blame(where, 0);
     error = block.fault();
   });

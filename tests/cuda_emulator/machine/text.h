@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,6 +23,7 @@ struct How {
   std::uint64_t seed = 1;          // of Order::random
   unsigned char poison = 0xff;     // shared memory before a block
   int multiprocessors = 3;         // few, so that persistent kernels walk several tasks
+  std::function<std::string(const void*)> name_of_address = {};  // where an access that faulted went, in the caller's words
 };
 
 class Text {

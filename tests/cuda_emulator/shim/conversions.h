@@ -36,12 +36,6 @@ inline float reciprocal(float x) {
   x = quern_emulated::flushed(x);
   return quern_emulated::flushed(quern_emulated::moved(1.0f / x, x));
 }
-/// tanh.approx.f32: relative error below 2^-11.
-inline float tanh_approximate(float x) {
-  const float y = tanhf(x);
-  return y - y * ((__float_as_uint(x) * 2654435761u) >> 31 ? 0x1.8p-12f : -0x1.8p-12f) * (1.0f - y * y);
-}
-
 inline float max_f32(float x, float y) {
   if (x != x || y != y) return __int_as_float(0x7fffffff);
   return x > y || (x == y && !signbit(x)) ? x : y;

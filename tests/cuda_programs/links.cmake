@@ -1,0 +1,4 @@
+if(TARGET quern_fuzz AND QUERN_CUDA)
+  set(links quern_fuzz quern_cuda_emulator)
+  set(shared_sources programs/programs.cpp)
+endif()
