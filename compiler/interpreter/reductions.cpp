@@ -71,7 +71,7 @@ template <class R>
 Value<R> Machine<R>::sum(const Form& f) {
   Total<R> total;
   points(f, 0, [&](V v, Member m) {
-    if (f.coarse && v.v != 0) v.e += 0x1p-10 * (std::fabs(static_cast<double>(v.v)) + v.e);  // tf32 factors
+    if (f.coarse && v.v != 0 && std::isfinite(v.v)) v.e += 0x1p-10 * (std::fabs(static_cast<double>(v.v)) + v.e);  // tf32 factors
     if (m == Member::yes)
       total.add(v);
     else

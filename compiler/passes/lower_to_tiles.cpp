@@ -45,7 +45,8 @@ Stage GroupLowering::operand_stage(const std::string& name, std::size_t equation
   operand.free = free;
   Tensor t;
   t.name = name;
-  t.type = is_small_float(pool_.type(body)) ? DType::f32 : pool_.type(body);
+  // Matrix instructions take small floats as they are; vectors of a CPU are better served with f32.
+  t.type = is_small_float(pool_.type(body)) && !input_.gpu ? DType::f32 : pool_.type(body);
   operand.body = pool_.cast(body, t.type);
   for (IndexId i : free) {
     const Index& index = program_.indices[i];
@@ -153,6 +154,17 @@ void GroupLowering::stage_operands() {
       });
       if (running) return false;
       if (n.op == Op::read && n.type == DType::i64) return false;
+      if (input_.gpu) {
+        // What comes from memory is brought in once for all threads; what was computed here stays with its thread.
+        if (n.op == Op::cast && is_small_float(pool_.type(n.args[0]))) return false;  // the narrow value is the operand
+        bool local = false, memory = false;
+        for_each_node(pool_, e, [&](Expr x) {
+          if (pool_[x].op != Op::read) return;
+          (producer(static_cast<TensorId>(pool_[x].payload)) ? local : memory) = true;
+        });
+        const bool summed = std::any_of(stage.axes.begin(), stage.axes.end(), [&](IndexId a) { return pool_.depends_on(e, a); });
+        return memory && !local && summed && n.type != DType::i64 && n.type != DType::boolean;
+      }
       int spans = 0;
       for (IndexId i : dims) spans += pool_.depends_on(e, i);
       if (n.op == Op::constant || n.op == Op::index || n.op == Op::symbol || n.op == Op::scalar) return false;
@@ -176,7 +188,10 @@ void GroupLowering::stage_operands() {
           if (std::all_of(needs.begin(), needs.end(), [&](IndexId i) { return is_unit(i) || std::find(free.begin(), free.end(), i) != free.end(); }))
             guard = pool_.both(guard, c);
         }
-        const Expr body = pool_.where(guard, e, identity_of(pool_, Reducer::sum, pool_.type(e)));
+        Expr body = pool_.where(guard, e, identity_of(pool_, Reducer::sum, pool_.type(e)));
+        // Small floats keep their type for matrix instructions; every fp8 value is an f16 value too.
+        if (const DType type = pool_.type(e); input_.gpu && is_small_float(type))
+          body = pool_.cast(body, type == DType::bf16 ? DType::bf16 : DType::f16);
         Stage operand = operand_stage(fmt::format("{}_operand{}", program_.tensors[stage.targets[0]].name, known.size()), stage.equation, free, body);
         const Expr read = pool_.read(operand.targets[0], program_.tensors[operand.targets[0]].type, operand.subscripts);
         result.push_back(std::move(operand));
@@ -234,6 +249,12 @@ void GroupLowering::make_tiles() {
       const Tensor tensor = program_.tensors[t];
       const auto dims = varying(s.free);
       auto last = plan_.lane && std::find(dims.begin(), dims.end(), *plan_.lane) != dims.end() ? plan_.lane : lane_for(s, dims);
+      if (input_.gpu)  // as it lies in memory, so that whole runs are copied
+        for_each_read(pool_, s, [&](Expr, const Node& n) {
+          if (producer(static_cast<TensorId>(n.payload))) return;
+          for (IndexId c : dims)
+            if (step_along(program_, input_, static_cast<TensorId>(n.payload), n.args, c) == Step::adjacent) last = c;
+        });
       const bool sum = s.form == Form::reduce && s.reducer != Reducer::argmax && s.reducer != Reducer::argmin;
       tiles_[t] = make_tile(tensor.name, sum ? pool_.type(s.body) : tensor.type, dims, last);
     }

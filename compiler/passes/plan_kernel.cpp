@@ -144,14 +144,35 @@ struct Planner {
     return std::nullopt;
   }
 
+  /// A sum of products of small floats: what matrix instructions do.
+  bool multiplies_small_floats(const Stage& s) const {
+    const Node& n = program.pool[s.body];
+    return s.reducer == Reducer::sum && n.op == Op::mul && std::all_of(n.args.begin(), n.args.end(), [&](Expr f) {
+      const Node& c = program.pool[f];
+      return c.op == Op::cast && is_small_float(program.pool.type(c.args[0]));
+    });
+  }
+
   /// A block of threads does a task: blocks of rows and lanes small enough for shared memory, long sums walked block by
   /// block, and enough points for every thread where there is nothing to share.
   void block_for_threads(bool reuse) {
     if (reuse && plan.lane && in_grid(*plan.lane)) {
-      plan.blocks[*plan.lane] = 64;
-      if (auto row = blocked_row()) plan.blocks[*row] = 64;
+      // Matrix instructions: 128 rows for 4 warps, fewer where wide results need the registers.
+      bool matrix = true;
+      std::int64_t widest_result = 1;
+      for (const Stage& s : group.stages) {
+        if (!has_reuse(program, s)) continue;
+        matrix &= multiplies_small_floats(s);
+        for (IndexId i : s.free)
+          if (!in_grid(i) && !(plan.stream && i == *plan.stream))
+            if (auto extent = constant_extent(program, i)) widest_result = std::max(widest_result, *extent);
+      }
+      const auto row = blocked_row();
+      const std::int64_t rows = matrix && widest_result <= 128 ? 128 : 64;
+      plan.blocks[*plan.lane] = rows;
+      if (row) plan.blocks[*row] = rows;
       plan.stream = choose_stream();
-      plan.stream_block = blocked_row() ? 32 : 64;
+      plan.stream_block = row && !matrix ? 32 : 64;
       return;
     }
     // Kept points of a task: as many as there are threads to work on them, a few each.

@@ -287,7 +287,7 @@ std::string Printer::node(Expr e, int outer) {
                           n.op != Op::where;  // nothing else says its type
       const bool tested = info(n.op).rule == TypeRule::Test && untyped(n.args[i]);
       args += (args.empty() ? "" : ", ") + (strong   ? fmt::format("{}({})", quern::name(only.type), constant(only, 0))
-                                            : tested ? "f32(" + operand(n.args[i], sibling, 0) + ")"
+                                            : tested ? fmt::format("f32({})", operand(n.args[i], sibling, 0))
                                                      : operand(n.args[i], sibling, 0));
     }
     return fmt::format("{}({})", name(n.op), args);
@@ -296,7 +296,7 @@ std::string Printer::node(Expr e, int outer) {
     const int left = level == kCompare || right_first ? level + 1 : level;
     const int right = right_first ? kPower : level + 1;
     const auto written = [&](Expr a, Expr other, int around) {
-      if (level == kCompare && untyped(a) && untyped(other)) return "f32(" + expr(a) + ")";
+      if (level == kCompare && untyped(a) && untyped(other)) return fmt::format("f32({})", expr(a));
       return operand(a, other, around);
     };
     text = fmt::format("{}{}{}{}{}", written(n.args[0], n.args[1], left), level == kPower ? "" : " ", infix_of(n.op),

@@ -34,7 +34,7 @@ bool skipped() {
 }
 
 DeviceModule built(const std::string& kernels) {
-  const Compiled c = compile(prelude() + kernels, gpu_arch());
+  const Compiled c = compile(prelude(kernels) + kernels, gpu_arch());
   INFO(c.log);
   REQUIRE(c.ok);
   return DeviceModule(c.cubin);

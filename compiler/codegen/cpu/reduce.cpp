@@ -89,10 +89,10 @@ Value* rotated(Builder& b, Value* x, int lanes, int by) {
   for (int i = 0; i < lanes; ++i) mask.push_back(((i - by) % lanes + lanes) % lanes);
   return b.CreateShuffleVector(x, mask);
 }
-/// The upper half of the first `n` lanes moved down.
+/// The upper half of the first `n` lanes moved down; nobody looks at the other lanes.
 Value* folded(Builder& b, Value* x, int lanes, int n) {
   std::vector<int> mask;
-  for (int i = 0; i < lanes; ++i) mask.push_back(i < n / 2 ? i + n / 2 : i);
+  for (int i = 0; i < lanes; ++i) mask.push_back(i < n / 2 ? i + n / 2 : llvm::PoisonMaskElem);
   return b.CreateShuffleVector(x, mask);
 }
 }  // namespace
@@ -102,11 +102,6 @@ Accumulator horizontal(Builder& b, Reducer reducer, DType dtype, Accumulator x) 
   if (lanes == 1) return x;
   if (reducer == Reducer::any) return {b.CreateOrReduce(x.value), nullptr};
   if (reducer == Reducer::all) return {b.CreateAndReduce(x.value), nullptr};
-  // Integers: LLVM 22 turns halving shuffles of a vector whose upper half is known to be 0 into a wrong broadcast.
-  if (!is_float(dtype) && !x.position) {
-    if (reducer == Reducer::sum) return {b.CreateAddReduce(x.value), nullptr};
-    if (reducer == Reducer::prod) return {b.CreateMulReduce(x.value), nullptr};
-  }
   for (int n = lanes; n > 1; n /= 2) {
     const Accumulator other{folded(b, x.value, lanes, n), x.position ? folded(b, x.position, lanes, n) : nullptr};
     x = combine(b, reducer, dtype, x, other);

@@ -4,6 +4,7 @@
 
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "dsl/ir/expr.h"
 
@@ -38,7 +39,7 @@ std::string atomic_text(ir::Reducer reducer, DType type, const std::string& addr
 /// calls none.
 double documented_ulps(ir::Op op, DType type);
 
-/// Device functions that the texts above call; opens every translation unit. Includes nothing.
-std::string prelude();
+/// Device functions that the texts above call, as far as `kernels` needs them; opens every translation unit. Includes nothing.
+std::string prelude(std::string_view kernels);
 
 }  // namespace quern::cuda

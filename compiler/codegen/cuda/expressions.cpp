@@ -165,6 +165,7 @@ std::string KernelPrinter::read(Expr e) {
   const Node n = pool_[e];
   const auto tensor = static_cast<TensorId>(n.payload);
   const Tensor& t = program_.tensors[tensor];
+  if (in_registers(tensor)) return define(e, register_element(tensor));
   if (!(n.flags & kChecked)) {
     const std::string offset = offset_text(tensor, n.args);
     return define(e, from_stored(t.type, fmt::format("{}[{}]", tensor_pointer(tensor), offset)));
@@ -182,6 +183,10 @@ std::string KernelPrinter::read(Expr e) {
 
 void KernelPrinter::store(TensorId tensor, const std::vector<Expr>& subscripts, const std::string& text, DType from) {
   const DType type = program_.tensors[tensor].type;
+  if (in_registers(tensor)) {
+    line(fmt::format("{} = {};", register_element(tensor), cast_text(from, type, text)));
+    return;
+  }
   const std::string offset = offset_text(tensor, subscripts);
   line(fmt::format("{}[{}] = {};", tensor_pointer(tensor), offset, to_stored(type, cast_text(from, type, text))));
 }

@@ -24,7 +24,9 @@ constexpr std::int64_t kExchangeBytes = kThreads * 16;
 KernelPrinter::KernelPrinter(ModuleText& shared, const tile::Kernel& kernel)
     : shared_(shared), program_(shared.program), pool_(shared.program.pool), kernel_(kernel) {
   launch.entry = "quern_" + kernel.name;
-  launch.threads = kThreads;
+  arranged_ = arrange(program_, kernel, shared.options.target);
+  launch.threads = arranged_ ? 32 * arranged_->warps : kThreads;
+  if (arranged_) find_rings(kernel.body);
   scopes_.emplace_back();
 }
 
@@ -142,6 +144,12 @@ void KernelPrinter::place_tiles() {
   };
   for (TensorId t : kernel_.scratch) {
     std::int64_t bytes = 0;
+    if (in_registers(t)) continue;
+    if (arranged_ && arranged_->operands.contains(t)) {
+      const OperandTile& o = arranged_->operands.at(t);
+      fixed.push_back({t, o.rows * o.pitch * 2 * (rings_.contains(t) ? 3 : 1)});
+      continue;
+    }
     if (pool_.is_integer_constant(bytes_of(program_.tensors[t]), &bytes)) fixed.push_back({t, bytes});
     else open_size.push_back(t);
   }
@@ -177,6 +185,7 @@ void KernelPrinter::place_tiles() {
   }
   if (!open_size.empty()) line(fmt::format("unsigned char* const open_tiles = {} ? shared + {} : slab + {};", value(fits), in_shared, in_slab));
   for (TensorId t : kernel_.scratch) {
+    if (in_registers(t)) continue;
     const Tensor& tensor = program_.tensors[t];
     TilePlace place;
     place.base = fmt::format("tile{}", t);
@@ -187,7 +196,12 @@ void KernelPrinter::place_tiles() {
       std::int64_t k = 0;
       shape += fmt::format("[{}]", pool_.is_integer_constant(s, &k) ? std::to_string(k) : "...");
     }
-    line(fmt::format("{}* const {} = ({}*)({});  // {}", type, place.base, type, at, shape));
+    line(fmt::format("{}* const {}{} = ({}*)({});  // {}", type, rings_.contains(t) ? "ring" : "tile", t, type, at, shape));
+    if (arranged_ && arranged_->operands.contains(t)) {
+      place.strides = {std::to_string(arranged_->operands.at(t).pitch), "1"};
+      tiles_[t] = std::move(place);
+      continue;
+    }
     const auto strides = element_strides(tensor);
     for (std::size_t k = 0; k + 1 < strides.size(); ++k) {
       std::int64_t c = 0;
@@ -199,6 +213,7 @@ void KernelPrinter::place_tiles() {
 }
 
 std::string KernelPrinter::run() {
+  if (arranged_) line("const int lane = thread % 32, warp = thread / 32;");
   place_tiles();
   // Tasks: the product of the grid's dimensions, the last one fastest.
   Expr tasks = pool_.integer(1);
@@ -226,6 +241,7 @@ std::string KernelPrinter::run() {
     line(fmt::format("const long long {} = {} + {} * {};  // {}", name, begin, at, g.step, "block of the grid"));
     indices_[g.index] = name;
   }
+  if (arranged_) declare_registers();
   block(kernel_.body);
   if (!kernel_.scratch.empty() || uses_exchange_) line("__syncthreads();");
   scopes_.pop_back();
@@ -238,7 +254,7 @@ std::string KernelPrinter::run() {
     out += "// " + safe + "\n";
   }
   out += fmt::format("struct {}_words {{ long long at[{}]; }};\n", launch.entry, std::max<std::size_t>(launch.words.size(), 1));
-  out += fmt::format("extern \"C\" __global__ void __launch_bounds__({}) {}(const __grid_constant__ {}_words words) {{\n", kThreads, launch.entry, launch.entry);
+  out += fmt::format("extern \"C\" __global__ void __launch_bounds__({}) {}(const __grid_constant__ {}_words words) {{\n", launch.threads, launch.entry, launch.entry);
   out += "  extern __shared__ __align__(128) unsigned char shared[];\n";
   if (uses_exchange_) out += fmt::format("  __shared__ __align__(16) unsigned char exchange[{}];\n", kExchangeBytes);
   out += "  const int thread = (int)threadIdx.x;\n";
@@ -250,7 +266,19 @@ void KernelPrinter::block(const tile::Block& b) {
   for (const tile::Statement& s : b) std::visit([&](const auto& n) { statement(n); }, s.node);
 }
 
+/// Tiles that the loops below fill ahead of their use.
+void KernelPrinter::find_rings(const tile::Block& b) {
+  for (const tile::Statement& s : b) {
+    auto* f = std::get_if<tile::For>(&s.node);
+    if (!f) continue;
+    const Pipeline p = pipeline_of(*f);
+    if (p.stages > 1) for (const tile::Nest* n : p.groups[0]) rings_.insert(n->updates[0].target);
+    find_rings(f->body);
+  }
+}
+
 void KernelPrinter::statement(const tile::For& loop) {
+  if (const Pipeline p = pipeline_of(loop); !p.groups.empty()) return pipelined_loop(loop, p);
   Touched bounds;
   note_reads(loop.begin, bounds);
   note_reads(loop.end, bounds);
@@ -298,7 +326,7 @@ void KernelPrinter::statement(const tile::If& branch) {
 void KernelPrinter::note_reads(Expr e, Touched& out) const {
   if (!e) return;
   compiler::for_each_node(pool_, e, [&](Expr at) {
-    if (pool_[at].op == Op::read) out.read.insert(static_cast<TensorId>(pool_[at].payload));
+    if (pool_[at].op == Op::read && !in_registers(static_cast<TensorId>(pool_[at].payload))) out.read.insert(static_cast<TensorId>(pool_[at].payload));
   });
 }
 
@@ -308,8 +336,8 @@ KernelPrinter::Touched KernelPrinter::touched_by(const tile::Nest& nest) const {
   for (const tile::Update& u : nest.updates) {
     for (Expr e : {u.body, u.domain, u.start, u.result, u.position, u.start_position}) note_reads(e, t);
     for (Expr e : u.subscripts) note_reads(e, t);
-    if (u.has_value_target) t.written.insert(u.target);
-    if (u.has_position_target) t.written.insert(u.position_target);
+    if (u.has_value_target && !in_registers(u.target)) t.written.insert(u.target);
+    if (u.has_position_target && !in_registers(u.position_target)) t.written.insert(u.position_target);
   }
   return t;
 }
@@ -328,6 +356,11 @@ void KernelPrinter::settle(const Touched& next) {
   for (const auto& [in, out] : shared_.may_share) {
     wanted |= next.written.contains(out) && touched_.read.contains(in);
     wanted |= next.read.contains(in) && touched_.written.contains(out);
+  }
+  if (meets(next.read, pending_)) {
+    line("quern_cp_async_wait<0>();");
+    pending_.clear();
+    wanted = true;
   }
   if (wanted) barrier();
   touched_.read.insert(next.read.begin(), next.read.end());

@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "compiler/codegen/cuda/arrange.h"
 #include "compiler/codegen/cuda/compile_cuda.h"
 #include "compiler/ir/tile.h"
 
@@ -80,7 +81,8 @@ class KernelPrinter {
     std::vector<std::size_t> kept, reduced;  // dims, the fastest last
     int team = 1;                            // threads that share a kept point; a power of two
     bool neighbours = true;                  // a team is consecutive threads; else threads a team's number apart
-    int teams() const;
+    int threads = 256;                       // of the block
+    int teams() const { return threads / team; }
   };
   /// One reduction or scan while its nest runs.
   struct Accumulation {
@@ -93,7 +95,6 @@ class KernelPrinter {
   void loop_over(const tile::Nest& nest, const Split& split);
   bool is_separated(const tile::Nest& nest, std::size_t dim) const;
   std::optional<std::int64_t> extent_bound(const tile::Dim& dim) const;
-  std::optional<std::int64_t> constant_difference(ir::Expr a, ir::Expr b) const;
   int access_score(const tile::Nest& nest, ir::IndexId index) const;
   DType accumulator_type(const tile::Update& update) const;
   void begin_sums(const tile::Nest& nest, std::vector<Accumulation>& sums);
@@ -104,6 +105,36 @@ class KernelPrinter {
   void scatter(const tile::Update& update);
   std::string combined(const tile::Update& update, DType type, const std::string& a, const std::string& b) const;
   std::string identity(ir::Reducer reducer, DType type);
+  void flat_nest(const tile::Nest& nest);
+
+  // Fragments (fragments.cpp); only with an arrangement.
+  bool in_registers(ir::TensorId tensor) const;
+  std::string register_element(ir::TensorId tensor) const;
+  void declare_registers();
+  std::string limit_text(const tile::Dim& dim, std::int64_t padded);
+  void open_rows(const tile::Dim& row);
+  void open_columns(const tile::Dim& column, const std::string& tiles);
+  void declare_column(const tile::Dim& column);
+  void close_loops();
+  void forget(const tile::Dim& dim);
+  void hoist(ir::Expr e, ir::IndexId column, const std::set<ir::TensorId>& written);
+  void fragment_nest(const tile::Nest& nest);
+  void contraction_nest(const tile::Nest& nest);
+
+  // Asynchronous copies (copies.cpp).
+  struct Pipeline {
+    std::vector<std::size_t> waits;                      // statements of the body that need a group first
+    std::vector<std::vector<const tile::Nest*>> groups;  // copies, by the wait they belong to
+    int stages = 1;                                      // more: one group, in a ring of tiles
+    bool at_end = false;                                 // the first group's tiles are read until the body ends
+  };
+  void issue_copy(const tile::Nest& nest, const std::string& to);
+  void copy_nest(const tile::Nest& nest);
+  void reads_of(const tile::Statement& statement, std::set<ir::TensorId>& out) const;
+  Pipeline pipeline_of(const tile::For& loop) const;
+  bool in_pipeline(const Pipeline& pipeline, const tile::Nest* nest) const;
+  void pipelined_loop(const tile::For& loop, const Pipeline& pipeline);
+  void find_rings(const tile::Block& block);
 
   struct TilePlace {
     std::string base;                  // text of the typed pointer
@@ -126,6 +157,11 @@ class KernelPrinter {
   std::string accumulator_[2], previous_;
   Touched touched_;
   bool uses_exchange_ = false;
+  std::string team_mask_ = "team_mask";
+  std::optional<Arrangement> arranged_;
+  std::set<ir::TensorId> rings_;        // operand tiles that are rings of stages
+  std::set<ir::TensorId> pending_;      // tiles with copies under way
+  std::set<ir::Expr> whole_ends_;       // ends of blocks that are known to be whole
 };
 
 /// Device functions for blocks of threads: best-of pairs, shuffles, division of counts.

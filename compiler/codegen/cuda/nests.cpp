@@ -34,30 +34,10 @@ bool recurs(const ExprPool& pool, Expr e) {
 
 }  // namespace
 
-int KernelPrinter::Split::teams() const { return 256 / team; }
-
-/// a - b when that is a constant.
-std::optional<std::int64_t> KernelPrinter::constant_difference(Expr a, Expr b) const {
-  std::map<Expr, std::int64_t> terms;
-  std::int64_t constant = 0;
-  std::function<void(Expr, std::int64_t)> add = [&](Expr e, std::int64_t times) {
-    const Node& n = pool_[e];
-    std::int64_t k = 0;
-    if (pool_.is_integer_constant(e, &k)) constant += times * k;
-    else if (n.op == Op::add) add(n.args[0], times), add(n.args[1], times);
-    else if (n.op == Op::sub) add(n.args[0], times), add(n.args[1], -times);
-    else terms[e] += times;
-  };
-  add(a, 1);
-  add(b, -1);
-  for (const auto& [e, times] : terms) if (times) return std::nullopt;
-  return constant;
-}
-
 /// The most points a dim can have, where that is known.
 std::optional<std::int64_t> KernelPrinter::extent_bound(const Dim& dim) const {
   std::function<std::optional<std::int64_t>(Expr)> above = [&](Expr end) -> std::optional<std::int64_t> {
-    if (auto d = constant_difference(end, dim.begin)) return std::max<std::int64_t>(*d, 0);
+    if (auto d = constant_difference(pool_, end, dim.begin)) return std::max<std::int64_t>(*d, 0);
     const Node& n = pool_[end];
     if (n.op != Op::min) return std::nullopt;
     const auto a = above(n.args[0]), b = above(n.args[1]);
@@ -112,6 +92,7 @@ bool KernelPrinter::is_separated(const Nest& nest, std::size_t dim) const {
 
 KernelPrinter::Split KernelPrinter::split_of(const Nest& nest) const {
   Split split;
+  split.threads = launch.threads;
   std::set<IndexId> over;
   bool scans = false, scatters = false;
   for (const Update& u : nest.updates) {
@@ -287,8 +268,8 @@ void KernelPrinter::combine_team(const Split& split, const Update& u, const Accu
     const int within = std::min(split.team, 32);
     for (int step = within / 2; step > 0; step /= 2) {
       open("");
-      line(fmt::format("const {} other = quern_shuffle_xor(team_mask, {}, {});", type, s.value, step));
-      if (!s.position.empty()) line(fmt::format("const int other_at = quern_shuffle_xor(team_mask, {}, {});", s.position, step));
+      line(fmt::format("const {} other = quern_shuffle_xor({}, {}, {});", type, team_mask_, s.value, step));
+      if (!s.position.empty()) line(fmt::format("const int other_at = quern_shuffle_xor({}, {}, {});", team_mask_, s.position, step));
       merge("other", "other_at");
       close();
     }
@@ -296,7 +277,7 @@ void KernelPrinter::combine_team(const Split& split, const Update& u, const Accu
   }
   uses_exchange_ = true;
   line(fmt::format("{}* const passed_{} = ({}*)exchange;", type, s.value, type));
-  if (!s.position.empty()) line(fmt::format("int* const passed_{} = (int*)(exchange + {});", s.position, 256 * 8));
+  if (!s.position.empty()) line(fmt::format("int* const passed_{} = (int*)(exchange + {});", s.position, split.threads * 8));
   auto pass = [&](const std::string& slot) {
     line(fmt::format("passed_{}[{}] = {};", s.value, slot, s.value));
     if (!s.position.empty()) line(fmt::format("passed_{}[{}] = {};", s.position, slot, s.position));
@@ -361,9 +342,27 @@ void KernelPrinter::statement(const Nest& nest) {
   }
   open("");
   scopes_.emplace_back();
-  loop_over(nest, split_of(nest));
+  switch (arranged_ ? arranged_->kinds.at(&nest) : NestKind::flat) {
+    case NestKind::flat: flat_nest(nest); break;
+    case NestKind::arranged: fragment_nest(nest); break;
+    case NestKind::contraction: contraction_nest(nest); break;
+    case NestKind::copy: copy_nest(nest); break;
+  }
   scopes_.pop_back();
   close();
+}
+
+void KernelPrinter::flat_nest(const Nest& nest) {
+  // Matrix instructions read whole operand tiles: zeros where there are no points.
+  bool filled = false;
+  for (const Update& u : nest.updates) {
+    if (!arranged_ || !arranged_->operands.contains(u.target)) continue;
+    const OperandTile& tile = arranged_->operands.at(u.target);
+    line(fmt::format("for (int i = thread; i < {}; i += {}) tile{}[i] = 0;", tile.rows * tile.pitch, launch.threads, u.target));
+    filled = true;
+  }
+  if (filled) line("__syncthreads();");
+  loop_over(nest, split_of(nest));
 }
 
 void KernelPrinter::loop_over(const Nest& nest, const Split& split) {
@@ -373,7 +372,7 @@ void KernelPrinter::loop_over(const Nest& nest, const Split& split) {
   for (std::size_t d = 0; d < nest.dims.size(); ++d) {
     const Dim& dim = nest.dims[d];
     begin[d] = value(dim.begin);
-    const auto exact = constant_difference(dim.end, dim.begin);
+    const auto exact = constant_difference(pool_, dim.end, dim.begin);
     if (exact) {
       extent[d] = std::to_string(std::max<std::int64_t>(*exact, 0));
     } else {

@@ -5,13 +5,14 @@
 
 namespace quern::cuda {
 
-std::string prelude() {
+std::string prelude(std::string_view kernels) {
   std::string text(device::types());
   // The emulator of the tests has bodies of its own for single instructions.
   text += "#ifndef QUERN_EMULATED\n";
   text += device::instructions();
   text += "#endif\n";
-  for (auto part : {device::conversions, device::integers, device::real_functions, device::memory}) text += part();
+  for (auto part : {device::conversions, device::integers, device::real_functions, device::threads}) text += part();
+  if (kernels.find("atomic_") != std::string_view::npos) text += device::atomics();
   return text;
 }
 

@@ -11,6 +11,7 @@ std::string_view instructions();  // every inline PTX statement, one function ea
 std::string_view conversions();   // floats to integers, small floats, integers to small floats
 std::string_view integers();      // floored division, powers
 std::string_view real_functions();  // elementary functions that CUDA lacks or gives no fast enough form of
-std::string_view memory();        // reports, atomics of every stored type, exchange between lanes
+std::string_view threads();       // reports, exchange between lanes
+std::string_view atomics();       // of every stored type; the one part that costs NVRTC much, so it comes only where it is used
 
 }  // namespace quern::cuda::device

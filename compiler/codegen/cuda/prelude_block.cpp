@@ -36,6 +36,15 @@ template <class T> __device__ __forceinline__ void quern_argmin(T& best, int& at
   if (x_at >= 0 && (at < 0 || better || (same && x_at < at))) best = x, at = x_at;
 }
 
+// 8 elements of 2 bytes, `step` apart: the first `valid` from global memory, zeros behind them; asynchronous where it can be.
+__device__ __forceinline__ void quern_copy_8(unsigned short* to, const unsigned short* from, long long step, int valid) {
+  if (valid >= 8 && step == 1 && ((unsigned long long)from & 15) == 0) {
+    quern_cp_async_16(quern_shared_address(to), from, 16);
+  } else {
+    for (int i = 0; i < 8; ++i) to[i] = i < valid ? from[i * step] : (unsigned short)0;
+  }
+}
+
 // Whether x at position p stands before y at q: descending with NaN first, or ascending with NaN last; ties by position.
 template <class T, bool ascending> __device__ __forceinline__ bool quern_before(T x, int p, T y, int q) {
   const bool x_nan = x != x, y_nan = y != y;

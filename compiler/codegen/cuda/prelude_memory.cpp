@@ -1,9 +1,9 @@
-// Prelude: what threads share. Reports of failed checks, atomics on every stored type, values passed between lanes.
+// Prelude: what threads share. Reports of failed checks, values passed between lanes; atomics on every stored type.
 #include "compiler/codegen/cuda/prelude.h"
 
 namespace quern::cuda::device {
 
-std::string_view memory() {
+std::string_view threads() {
   return R"(// As cpu::Status. The first failed check of a launch wins; its fields are complete when `state` is 2.
 struct quern_status {
   i32 state;
@@ -31,7 +31,17 @@ __device__ __noinline__ void quern_report(quern_status* s, u32 tensor, i32 axis,
   atomicExch(&s->state, 2);
 }
 
-// `next` maps the value there to the new one; nothing is written where they are the same.
+// Between the lanes of a full warp; any value type.
+template <class T> QUERN_INLINE T shuffle(T x, int lane) { return T(__shfl_sync(0xffffffffu, x, lane)); }
+template <class T> QUERN_INLINE T shuffle_xor(T x, int mask) { return T(__shfl_xor_sync(0xffffffffu, x, mask)); }
+template <class T> QUERN_INLINE T shuffle_up(T x, int distance) { return T(__shfl_up_sync(0xffffffffu, x, distance)); }
+template <class T> QUERN_INLINE T shuffle_down(T x, int distance) { return T(__shfl_down_sync(0xffffffffu, x, distance)); }
+
+)";
+}
+
+std::string_view atomics() {
+  return R"(// `next` maps the value there to the new one; nothing is written where they are the same.
 template <class Word, class Next>
 QUERN_INLINE void atomic_update(Word* at, Next next) {
   Word seen = *(volatile Word*)at;
@@ -85,12 +95,6 @@ QUERN_ATOMIC_NARROW(u8, u8)
 QUERN_INLINE void atomic_add_bool(u8* at, bool x) { atomic_update_part(at, [=](u8 old) { return old | u8(x); }); }
 QUERN_INLINE void atomic_max_bool(u8* at, bool x) { atomic_add_bool(at, x); }
 QUERN_INLINE void atomic_min_bool(u8* at, bool x) { atomic_update_part(at, [=](u8 old) { return old & u8(x); }); }
-
-// Between the lanes of a full warp; any value type.
-template <class T> QUERN_INLINE T shuffle(T x, int lane) { return T(__shfl_sync(0xffffffffu, x, lane)); }
-template <class T> QUERN_INLINE T shuffle_xor(T x, int mask) { return T(__shfl_xor_sync(0xffffffffu, x, mask)); }
-template <class T> QUERN_INLINE T shuffle_up(T x, int distance) { return T(__shfl_up_sync(0xffffffffu, x, distance)); }
-template <class T> QUERN_INLINE T shuffle_down(T x, int distance) { return T(__shfl_down_sync(0xffffffffu, x, distance)); }
 
 )";
 }

@@ -6,6 +6,7 @@
 #include "compiler/codegen/cuda/compile_cuda.h"
 #include "compiler/codegen/cuda/elementwise.h"
 #include "compiler/codegen/cuda/kernel_printer.h"
+#include "compiler/codegen/cuda/prelude_tensor.h"
 #include "compiler/passes/alias.h"
 
 namespace quern::cuda {
@@ -22,13 +23,14 @@ CudaModule print_cuda(const tile::Module& module, const CudaOptions& options) {
       for (ir::TensorId in : module.program.parameters)
         if (tensors[out].entry == in || compiler::may_share_storage(module, in, out)) shared.may_share.insert({in, out});
     }
-    result.text = prelude() + block_prelude();
+    std::string kernels;
     for (const tile::Kernel& kernel : module.kernels) {
       doing = "printing kernel " + kernel.name;
       KernelPrinter printer(shared, kernel);
-      result.text += "\n" + printer.run();
+      kernels += "\n" + printer.run();
       result.launches.push_back(std::move(printer.launch));
     }
+    result.text = prelude(kernels) + tensor_prelude() + block_prelude() + kernels;
     result.program = std::move(shared.program);
   } catch (const std::exception& fault) {
     result.error = fmt::format("{}: {}", doing, fault.what());

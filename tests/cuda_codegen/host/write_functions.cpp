@@ -42,7 +42,7 @@ int main(int count, char** arguments) {
   if (count != 2) return 1;
   std::string text = "#include \"tests/cuda_codegen/host/shims.h\"\n#include \"compiler/codegen/cpu/abi.h\"\n"
                      "#include \"tests/cuda_codegen/host/functions.h\"\n#include <cstring>\n\nnamespace {\n\n";
-  for (auto part : {device::types, device::conversions, device::integers, device::real_functions, device::memory}) text += part();
+  for (auto part : {device::types, device::conversions, device::integers, device::real_functions, device::threads, device::atomics}) text += part();
   for (const char* field : {"state", "tensor", "axis", "source", "value", "extent", "position", "rank"})
     text += std::string("static_assert(offsetof(quern_status, ") + field + ") == offsetof(quern::cpu::Status, " + field + "));\n";
   text += "static_assert(sizeof(quern_status) == sizeof(quern::cpu::Status));\n\n"

@@ -1,0 +1,355 @@
+// Finding the contractions of a kernel, the row index they share, and the tiles that only ever meet it in place.
+#include "compiler/codegen/cuda/arrange.h"
+
+#include <algorithm>
+#include <functional>
+
+#include "compiler/passes/walk.h"
+
+namespace quern::cuda {
+
+using namespace ir;
+using tile::Dim;
+using tile::Nest;
+using tile::Update;
+using tile::UpdateKind;
+
+std::optional<std::int64_t> constant_difference(const ExprPool& pool, Expr a, Expr b) {
+  std::map<Expr, std::int64_t> terms;
+  std::int64_t constant = 0;
+  std::function<void(Expr, std::int64_t)> add = [&](Expr e, std::int64_t times) {
+    const Node& n = pool[e];
+    std::int64_t k = 0;
+    if (pool.is_integer_constant(e, &k)) constant += times * k;
+    else if (n.op == Op::add) add(n.args[0], times), add(n.args[1], times);
+    else if (n.op == Op::sub) add(n.args[0], times), add(n.args[1], -times);
+    else terms[e] += times;
+  };
+  add(a, 1);
+  add(b, -1);
+  for (const auto& [e, times] : terms) if (times) return std::nullopt;
+  return constant;
+}
+
+std::optional<DimExtent> extent_of(const ExprPool& pool, const Dim& dim) {
+  if (auto exact = constant_difference(pool, dim.end, dim.begin)) return DimExtent{std::max<std::int64_t>(*exact, 0), {}};
+  const Node& n = pool[dim.end];
+  if (n.op != Op::min) return std::nullopt;
+  for (int side = 0; side < 2; ++side)
+    if (auto whole = constant_difference(pool, n.args[static_cast<std::size_t>(side)], dim.begin))
+      return DimExtent{std::max<std::int64_t>(*whole, 0), n.args[static_cast<std::size_t>(1 - side)]};
+  return std::nullopt;
+}
+
+namespace {
+
+constexpr std::int64_t kMostColumns = 256;
+/// 32-bit registers of a thread that tiles may take.
+constexpr std::int64_t kMostTileRegisters = 208;
+
+class Arranger {
+ public:
+  Arranger(const Program& p, const tile::Kernel& k, const Target& t) : program(p), pool(p.pool), kernel(k), target(t) {}
+  std::optional<Arrangement> run();
+
+ private:
+  const Program& program;
+  const ExprPool& pool;
+  const tile::Kernel& kernel;
+  const Target& target;
+  Arrangement result;
+  std::vector<const Nest*> nests;
+  std::set<TensorId> scratch;
+
+  void collect(const tile::Block& block);
+  bool has(const Nest& nest, IndexId i) const { return std::any_of(nest.dims.begin(), nest.dims.end(), [&](const Dim& d) { return d.index == i; }); }
+  const Dim& dim_of(const Nest& nest, IndexId i) const { return *std::find_if(nest.dims.begin(), nest.dims.end(), [&](const Dim& d) { return d.index == i; }); }
+  Expr factor(Expr e) const;
+  std::optional<Contraction> contraction(const Nest& nest) const;
+  std::optional<std::vector<IndexId>> dims_of(const Nest& nest, const std::vector<Expr>& subscripts) const;
+  bool is_operand_tile(TensorId t) const;
+  bool find_operands();
+  bool fits_fragments(const Nest& nest) const;
+  bool is_copy(const Nest& nest) const;
+  void place_tiles();
+  template <class See> void each_access(const Nest& nest, See see) const;
+};
+
+void Arranger::collect(const tile::Block& block) {
+  for (const tile::Statement& s : block) {
+    if (auto* n = std::get_if<Nest>(&s.node)) nests.push_back(n);
+    else if (auto* f = std::get_if<tile::For>(&s.node)) collect(f->body);
+    else if (auto* i = std::get_if<tile::If>(&s.node)) collect(i->then_block), collect(i->else_block);
+  }
+}
+
+/// A factor of a product without its widening to f32.
+Expr Arranger::factor(Expr e) const {
+  const Node& n = pool[e];
+  if (n.op == Op::cast && n.type == DType::f32 && is_small_float(pool.type(n.args[0]))) return n.args[0];
+  return e;
+}
+
+std::optional<Contraction> Arranger::contraction(const Nest& nest) const {
+  if (nest.updates.size() != 1) return std::nullopt;
+  const Update& u = nest.updates[0];
+  if (u.kind != UpdateKind::reduce || u.reducer != Reducer::sum || u.over.size() != 1 || nest.dims.size() != 3 || u.result) return std::nullopt;
+  const Node& product = pool[u.body];
+  if (product.op != Op::mul || product.type != DType::f32) return std::nullopt;
+  Contraction c;
+  c.inner = u.over[0];
+  Expr a = factor(product.args[0]), b = factor(product.args[1]);
+  if (pool.type(a) != pool.type(b) || (pool.type(a) != DType::bf16 && pool.type(a) != DType::f16)) return std::nullopt;
+  if (!pool.depends_on(a, result.row)) std::swap(a, b);
+  if (!pool.depends_on(a, result.row) || pool.depends_on(b, result.row)) return std::nullopt;
+  bool found = false;
+  for (const Dim& d : nest.dims) {
+    if (d.index == c.inner || d.index == result.row) continue;
+    if (pool.depends_on(a, d.index) || !pool.depends_on(b, d.index)) return std::nullopt;
+    c.column = d.index;
+    found = true;
+  }
+  if (!found || !pool.depends_on(a, c.inner) || !pool.depends_on(b, c.inner)) return std::nullopt;
+  c.left = a;
+  c.right = b;
+  c.bf16 = pool.type(a) == DType::bf16;
+  return c;
+}
+
+/// The indices at which a tile is met, when each subscript is an index counted from its block's start.
+std::optional<std::vector<IndexId>> Arranger::dims_of(const Nest& nest, const std::vector<Expr>& subscripts) const {
+  std::vector<IndexId> out;
+  for (Expr s : subscripts) {
+    bool known = false;
+    for (const Dim& d : nest.dims) {
+      if (!pool.depends_on(s, d.index)) continue;
+      const Node& n = pool[s];
+      std::int64_t begin = 0;
+      const bool bare = n.op == Op::index && pool.is_integer_constant(d.begin, &begin) && begin == 0;
+      const bool counted = n.op == Op::sub && pool[n.args[0]].op == Op::index && n.args[1] == d.begin;
+      if (!bare && !counted) return std::nullopt;
+      if (std::find(out.begin(), out.end(), d.index) != out.end()) return std::nullopt;
+      out.push_back(d.index);
+      known = true;
+    }
+    if (!known) return std::nullopt;
+  }
+  return out;
+}
+
+template <class See>
+void Arranger::each_access(const Nest& nest, See see) const {
+  auto reads = [&](Expr root) {
+    if (!root) return;
+    compiler::for_each_node(pool, root, [&](Expr e) {
+      if (pool[e].op == Op::read && scratch.contains(static_cast<TensorId>(pool[e].payload))) see(static_cast<TensorId>(pool[e].payload), pool[e].args, false);
+    });
+  };
+  for (const Update& u : nest.updates) {
+    for (Expr e : {u.body, u.domain, u.start, u.result, u.position, u.start_position}) reads(e);
+    for (Expr e : u.subscripts) reads(e);
+    if (u.has_value_target && scratch.contains(u.target)) see(u.target, u.subscripts, true);
+    if (u.has_position_target && scratch.contains(u.position_target)) see(u.position_target, u.subscripts, true);
+  }
+}
+
+/// Filled from memory by a nest that reads no other tile.
+bool Arranger::is_operand_tile(TensorId t) const {
+  bool written = false;
+  for (const Nest* n : nests) {
+    bool writes = false, reads_tile = false;
+    each_access(*n, [&](TensorId x, const std::vector<Expr>&, bool write) {
+      if (x == t && write) writes = true;
+      if (!write) reads_tile = true;
+    });
+    if (!writes) continue;
+    if (reads_tile) return false;
+    for (const Update& u : n->updates) if (u.kind != UpdateKind::store) return false;
+    written = true;
+  }
+  return written;
+}
+
+/// Both factors of every contraction have to be where matrix instructions can take them from.
+bool Arranger::find_operands() {
+  for (auto& [nest, c] : result.contractions) {
+    auto add = [&](Expr e, IndexId other) {
+      const Node& n = pool[e];
+      if (n.op != Op::read || !scratch.contains(static_cast<TensorId>(n.payload)) || !is_operand_tile(static_cast<TensorId>(n.payload))) return false;
+      const auto dims = dims_of(*nest, n.args);
+      if (!dims || dims->size() != 2) return false;
+      const auto t = static_cast<TensorId>(n.payload);
+      OperandTile tile;
+      tile.dims = *dims;
+      for (int k = 0; k < 2; ++k) {
+        const IndexId i = (*dims)[static_cast<std::size_t>(k)];
+        if (i != c.inner && i != other) return false;
+        const auto extent = extent_of(pool, dim_of(*nest, i));
+        if (!extent) return false;
+        const std::int64_t padded = (extent->most + 15) / 16 * 16;
+        (k == 0 ? tile.rows : tile.columns) = padded;
+      }
+      tile.pitch = tile.columns + 8;
+      if (auto it = result.operands.find(t); it != result.operands.end() && it->second.dims != tile.dims) return false;
+      result.operands[t] = tile;
+      return true;
+    };
+    if (!add(c.right, c.column)) return false;
+    c.left_in_registers = !add(c.left, result.row);
+  }
+  return true;
+}
+
+/// Whether the nest can walk fragments: rows and at most one column index of constant size, sums over columns only.
+bool Arranger::fits_fragments(const Nest& nest) const {
+  if (!has(nest, result.row) || nest.dims.size() > 2) return false;
+  for (const Dim& d : nest.dims) {
+    const auto extent = extent_of(pool, d);
+    if (!extent) return false;
+    if (d.index == result.row) {
+      if (extent->most != result.rows()) return false;
+      continue;
+    }
+    auto it = result.column_tiles.find(d.index);
+    if (it == result.column_tiles.end() || extent->most > it->second * 8) return false;
+  }
+  for (const Update& u : nest.updates) {
+    if (u.kind == UpdateKind::scan || u.kind == UpdateKind::scatter) return false;
+    for (IndexId i : u.over) if (i == result.row) return false;
+    if (u.kind == UpdateKind::reduce && nest.dims.size() != 2) return false;
+  }
+  return true;
+}
+
+bool Arranger::is_copy(const Nest& nest) const {
+  if (nest.updates.size() != 1 || nest.dims.size() != 2) return false;
+  const Update& u = nest.updates[0];
+  if (u.kind != UpdateKind::store || u.domain) return false;
+  auto it = result.operands.find(u.target);
+  if (it == result.operands.end()) return false;
+  const auto dims = dims_of(nest, u.subscripts);
+  if (!dims || *dims != it->second.dims) return false;
+  // The value as stored: narrowing what was just widened changes nothing.
+  Expr e = u.body;
+  const DType type = program.tensors[u.target].type;
+  if (pool[e].op == Op::cast) e = pool[e].args[0];
+  if (pool[e].op == Op::cast) e = pool[e].args[0];
+  const Node& n = pool[e];
+  if (n.op != Op::read || n.type != type || (n.flags & kChecked) || scratch.contains(static_cast<TensorId>(n.payload))) return false;
+  // Side by side along the tile's last dim.
+  const IndexId last = it->second.dims[1];
+  for (std::size_t k = 0; k < n.args.size(); ++k) {
+    if (!pool.depends_on(n.args[k], last)) continue;
+    const Node& s = pool[n.args[k]];
+    const bool plain = s.op == Op::index || ((s.op == Op::add || s.op == Op::sub) && pool[s.args[0]].op == Op::index && !pool.depends_on(s.args[1], last));
+    if (k + 1 != n.args.size() || !plain) return false;
+  }
+  return true;
+}
+
+/// Tiles that every nest meets at the point at hand stay in registers; the others, and the nests that need them so, do not.
+void Arranger::place_tiles() {
+  for (const Nest* n : nests) {
+    if (result.contractions.contains(n)) result.kinds[n] = NestKind::contraction;
+    else if (is_copy(*n)) result.kinds[n] = NestKind::copy;
+    else result.kinds[n] = fits_fragments(*n) ? NestKind::arranged : NestKind::flat;
+  }
+  std::set<TensorId> memory;
+  for (const auto& [t, tile] : result.operands) memory.insert(t);
+  std::map<TensorId, std::vector<IndexId>> met;
+  for (const Nest* n : nests) {
+    const NestKind kind = result.kinds.at(n);
+    each_access(*n, [&](TensorId t, const std::vector<Expr>& subscripts, bool) {
+      const auto dims = dims_of(*n, subscripts);
+      bool ok = dims && !dims->empty() && dims->size() <= 2 && (kind == NestKind::arranged || kind == NestKind::contraction);
+      if (ok) {
+        std::vector<IndexId> d = *dims;
+        if (d.size() == 2 && d[1] == result.row) std::swap(d[0], d[1]);
+        ok = d[0] == result.row && (d.size() == 1 || result.column_tiles.contains(d[1]));
+        if (ok && kind == NestKind::contraction) {
+          // Only the left factor, the sum and what its start reads.
+          const Contraction& c = result.contractions.at(n);
+          ok = d.size() == 1 || d[1] == c.column || (d[1] == c.inner && c.left_in_registers);
+        }
+        if (ok) {
+          auto [it, fresh] = met.emplace(t, d);
+          ok = fresh || it->second == d;
+        }
+      }
+      if (!ok) memory.insert(t);
+    });
+  }
+  for (const auto& [t, dims] : met)
+    if (!memory.contains(t)) result.registers[t] = dims;
+}
+
+std::optional<Arrangement> Arranger::run() {
+  scratch.insert(kernel.scratch.begin(), kernel.scratch.end());
+  collect(kernel.body);
+  // Rows: the index kept by every contraction.
+  std::set<IndexId> rows;
+  bool first = true;
+  std::vector<const Nest*> found;
+  for (const Nest* n : nests) {
+    for (const Dim& d : n->dims) {
+      Arranger trial = *this;
+      trial.result.row = d.index;
+      if (!trial.contraction(*n)) continue;
+      found.push_back(n);
+      break;
+    }
+  }
+  if (found.empty()) return std::nullopt;
+  for (const Nest* n : found) {
+    std::set<IndexId> own;
+    for (const Dim& d : n->dims) {
+      Arranger trial = *this;
+      trial.result.row = d.index;
+      const auto extent = extent_of(pool, d);
+      if (extent && extent->most % 64 == 0 && trial.contraction(*n)) own.insert(d.index);
+    }
+    if (first) rows = own;
+    else std::erase_if(rows, [&](IndexId i) { return !own.contains(i); });
+    first = false;
+  }
+  for (IndexId row : rows) {
+    result = {};
+    result.row = row;
+    const auto block = extent_of(pool, dim_of(*found[0], row));
+    result.row_tiles = static_cast<int>(block->most / (16 * result.warps));
+    bool ok = true;
+    for (const Nest* n : found) {
+      const auto c = contraction(*n);
+      if (!c) { ok = false; break; }
+      for (IndexId i : {c->column, c->inner}) {
+        const auto extent = extent_of(pool, dim_of(*n, i));
+        ok = ok && extent && extent->most > 0 && (i == c->inner || extent->most <= kMostColumns);
+        if (ok) result.column_tiles[i] = std::max(result.column_tiles[i], static_cast<int>((extent->most + 15) / 16 * 2));
+      }
+      result.contractions[n] = *c;
+    }
+    if (!ok || !find_operands()) continue;
+    place_tiles();
+    // Every contraction's sum has to be in registers, and what it takes from registers too.
+    std::int64_t taken = 0;
+    for (const auto& [t, dims] : result.registers)
+      taken += dims.size() == 1 ? 2 * result.row_tiles : std::int64_t{result.row_tiles} * result.column_tiles.at(dims[1]) * 4;
+    for (const auto& [n, c] : result.contractions) {
+      ok = ok && result.registers.contains(n->updates[0].target);
+      if (c.left_in_registers)
+        compiler::for_each_node(pool, c.left, [&](Expr e) {
+          if (pool[e].op == Op::read && scratch.contains(static_cast<TensorId>(pool[e].payload))) ok = ok && result.registers.contains(static_cast<TensorId>(pool[e].payload));
+        });
+    }
+    if (ok && taken <= 2 * kMostTileRegisters) return result;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<Arrangement> arrange(const Program& program, const tile::Kernel& kernel, const Target& target) {
+  return Arranger(program, kernel, target).run();
+}
+
+}  // namespace quern::cuda

@@ -1,0 +1,65 @@
+// Which nests of a kernel work on matrix fragments, and which tiles therefore live in registers.
+// In: a tile kernel. Out: an arrangement, or none when the kernel has no sum of products that matrix instructions do.
+// The one idea: one distribution of rows and columns over warps and lanes, that of the accumulators of mma.m16n8k16, serves
+// every nest of the kernel that walks rows, or rows and one column index; a tile that is only met at the point at hand then
+// needs no memory. Warp w of W has rows [16 R w, 16 R (w + 1)) of a block; lane l has rows l / 4 and l / 4 + 8 of each 16
+// and columns 2 (l mod 4) and the next of each 8.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "compiler/codegen/cuda/target.h"
+#include "compiler/ir/tile.h"
+
+namespace quern::cuda {
+
+enum class NestKind : std::uint8_t {
+  flat,         // points dealt out to all threads, memory tiles only
+  arranged,     // on fragments
+  contraction,  // on fragments, by matrix instructions
+  copy,         // fills a shared operand tile from global memory in 16-byte pieces, asynchronously
+};
+
+/// A sum of products over `inner`: target[row, column] += left[row, inner] * right[inner, column].
+struct Contraction {
+  ir::Expr left, right;      // small floats, casts to f32 taken off
+  ir::IndexId inner = 0, column = 0;
+  bool bf16 = false;         // else f16
+  bool left_in_registers = false;  // evaluated on fragments; else read from an operand tile
+};
+
+/// A tile in shared memory that matrix instructions read: rows of `pitch` elements, zeros beyond the extents.
+struct OperandTile {
+  std::vector<ir::IndexId> dims;  // 2, as it is subscripted; the last lies side by side
+  std::int64_t rows = 0, columns = 0;  // padded to multiples of 16
+  std::int64_t pitch = 0;         // 8 more than `columns`: eight rows then lie in eight different banks
+};
+
+struct Arrangement {
+  ir::IndexId row = 0;
+  int warps = 4;
+  int row_tiles = 1;                          // 16 rows each, per warp
+  std::map<ir::IndexId, int> column_tiles;    // 8 columns each; even
+  std::map<const tile::Nest*, NestKind> kinds;
+  std::map<const tile::Nest*, Contraction> contractions;
+  std::map<ir::TensorId, std::vector<ir::IndexId>> registers;  // the row, or the row and a column index
+  std::map<ir::TensorId, OperandTile> operands;
+
+  int rows() const { return 16 * row_tiles * warps; }
+};
+
+std::optional<Arrangement> arrange(const ir::Program& program, const tile::Kernel& kernel, const Target& target);
+
+/// The most points that a dim can have and, where `end` is a minimum with the end of a whole block, the other bound.
+struct DimExtent {
+  std::int64_t most = 0;
+  ir::Expr limit;  // none: the extent is `most` always
+};
+std::optional<DimExtent> extent_of(const ir::ExprPool& pool, const tile::Dim& dim);
+/// a - b when that is a constant.
+std::optional<std::int64_t> constant_difference(const ir::ExprPool& pool, ir::Expr a, ir::Expr b);
+
+}  // namespace quern::cuda

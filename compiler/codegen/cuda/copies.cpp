@@ -1,0 +1,286 @@
+// Operand tiles filled from global memory in 16-byte pieces while other work goes on, and the loops that walk them.
+// Two ways to overlap: where a loop body waits for several tiles in turn, each wait starts the copy of the next one, whose
+// readers are done by then; where it waits once, the tiles are a ring of stages and the copy runs ahead by all but one.
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "compiler/codegen/cuda/elementwise.h"
+#include "compiler/codegen/cuda/kernel_printer.h"
+#include "compiler/passes/walk.h"
+
+namespace quern::cuda {
+
+using namespace ir;
+using tile::Dim;
+using tile::Nest;
+
+namespace {
+constexpr int kStages = 3;
+}
+
+/// Starts the copy of one operand tile into `to`.
+void KernelPrinter::issue_copy(const Nest& nest, const std::string& to) {
+  const tile::Update& u = nest.updates[0];
+  const OperandTile& tile = arranged_->operands.at(u.target);
+  Expr e = u.body;
+  while (pool_[e].op == Op::cast) e = pool_[e].args[0];
+  const Node source = pool_[e];
+  const auto from = static_cast<TensorId>(source.payload);
+  open("");
+  scopes_.emplace_back();
+  const Dim* dims[2];
+  for (int k = 0; k < 2; ++k)
+    for (const Dim& d : nest.dims) if (d.index == tile.dims[static_cast<std::size_t>(k)]) dims[k] = &d;
+  std::string limit[2];
+  for (int k = 0; k < 2; ++k) {
+    limit[k] = limit_text(*dims[k], k == 0 ? tile.rows : tile.columns);
+    if (limit[k].empty()) limit[k] = std::to_string(k == 0 ? tile.rows : tile.columns);
+  }
+  const std::int64_t pieces = tile.columns / 8;
+  line("#pragma unroll 4");
+  open(fmt::format("for (int piece = thread; piece < {}; piece += {})", tile.rows * pieces, launch.threads));
+  scopes_.emplace_back();
+  line(fmt::format("const int d{} = piece / {}, d{} = piece % {} * 8;", dims[0]->index, pieces, dims[1]->index, pieces));
+  for (const Dim* d : dims) {
+    line(fmt::format("const long long x{} = {} + d{};", d->index, value(d->begin), d->index));
+    indices_[d->index] = fmt::format("x{}", d->index);
+    local_begin_[d->index] = d->begin;
+  }
+  const std::string offset = offset_text(from, source.args);
+  // The pieces lie side by side only if the last axis has stride 1.
+  const std::string step = stride(from, source.args.size() - 1);
+  line(fmt::format("quern_copy_8({} + d{} * {} + d{}, {} + ({}), {}, d{} < {} ? {} - d{} : 0);", to, dims[0]->index, tile.pitch, dims[1]->index,
+                   tensor_pointer(from), offset, step, dims[0]->index, limit[0], limit[1], dims[1]->index));
+  scopes_.pop_back();
+  close();
+  for (const Dim* d : dims) forget(*d);
+  scopes_.pop_back();
+  close();
+}
+
+/// A copy on its own: the first reader waits for it.
+void KernelPrinter::copy_nest(const Nest& nest) {
+  issue_copy(nest, fmt::format("tile{}", nest.updates[0].target));
+  line("quern_cp_async_commit();");
+  pending_.insert(nest.updates[0].target);
+}
+
+namespace {
+
+/// Ends of blocks that are minima, whose block starts at loop index `index`: {padded end, limit}.
+void partial_ends(const ExprPool& pool, const tile::Block& block, IndexId index, std::vector<std::pair<Expr, Expr>>& out, std::set<Expr>& ends) {
+  for (const tile::Statement& s : block) {
+    if (auto* n = std::get_if<Nest>(&s.node)) {
+      for (const Dim& d : n->dims) {
+        const auto extent = extent_of(pool, d);
+        if (!extent || !extent->limit || !pool.depends_on(d.begin, index) || !ends.insert(d.end).second) continue;
+        const Node& m = pool[d.end];
+        out.push_back({m.args[0] == extent->limit ? m.args[1] : m.args[0], extent->limit});
+      }
+    } else if (auto* i = std::get_if<tile::If>(&s.node)) {
+      partial_ends(pool, i->then_block, index, out, ends);
+      partial_ends(pool, i->else_block, index, out, ends);
+    }
+  }
+}
+
+bool reads_memory(const ExprPool& pool, Expr e) {
+  bool found = false;
+  compiler::for_each_node(pool, e, [&](Expr at) { found |= pool[at].op == Op::read; });
+  return found;
+}
+
+}  // namespace
+
+/// Which tiles the statement reads, nested ones included.
+void KernelPrinter::reads_of(const tile::Statement& s, std::set<TensorId>& out) const {
+  if (auto* n = std::get_if<Nest>(&s.node)) {
+    const Touched t = touched_by(*n);
+    out.insert(t.read.begin(), t.read.end());
+  } else if (auto* f = std::get_if<tile::For>(&s.node)) {
+    for (const auto& x : f->body) reads_of(x, out);
+  } else if (auto* i = std::get_if<tile::If>(&s.node)) {
+    for (const auto& x : i->then_block) reads_of(x, out);
+    for (const auto& x : i->else_block) reads_of(x, out);
+  } else if (auto* c = std::get_if<tile::Select>(&s.node)) {
+    out.insert(c->source);
+  }
+}
+
+KernelPrinter::Pipeline KernelPrinter::pipeline_of(const tile::For& loop) const {
+  Pipeline p;
+  if (!arranged_) return p;
+  std::vector<std::set<TensorId>> reads(loop.body.size());
+  for (std::size_t i = 0; i < loop.body.size(); ++i) reads_of(loop.body[i], reads[i]);
+  struct Copy {
+    const Nest* nest;
+    std::size_t first, last;
+  };
+  std::vector<Copy> copies;
+  for (const tile::Statement& s : loop.body) {
+    auto* n = std::get_if<Nest>(&s.node);
+    if (!n || arranged_->kinds.at(n) != NestKind::copy) continue;
+    Copy c{n, loop.body.size(), 0};
+    for (std::size_t i = 0; i < reads.size(); ++i)
+      if (reads[i].contains(n->updates[0].target)) c.first = std::min(c.first, i), c.last = std::max(c.last, i);
+    if (c.first == loop.body.size()) continue;
+    copies.push_back(c);
+  }
+  std::stable_sort(copies.begin(), copies.end(), [](const Copy& a, const Copy& b) { return a.first < b.first; });
+  std::size_t last_of_first = 0;
+  for (const Copy& c : copies) {
+    if (p.waits.empty() || p.waits.back() != c.first) p.waits.push_back(c.first), p.groups.emplace_back();
+    p.groups.back().push_back(c.nest);
+    if (p.groups.size() == 1) last_of_first = std::max(last_of_first, c.last);
+  }
+  if (p.groups.size() == 1) p.stages = kStages;
+  p.at_end = p.groups.size() > 1 && last_of_first >= p.waits.back();
+  return p;
+}
+
+/// A loop whose body waits for copies. Whole blocks and partial ones have bodies of their own.
+void KernelPrinter::pipelined_loop(const tile::For& loop, const Pipeline& p) {
+  const std::string x = fmt::format("x{}", loop.index);
+  // What was copied before the loop arrives with the first wait inside, if nobody in the body needs it earlier.
+  std::set<TensorId> early;
+  for (std::size_t i = 0; i < p.waits.front(); ++i) reads_of(loop.body[i], early);
+  if (std::any_of(early.begin(), early.end(), [&](TensorId t) { return pending_.contains(t); })) {
+    line("quern_cp_async_wait<0>();");
+    barrier();
+    pending_.clear();
+  }
+  const std::set<TensorId> before = std::exchange(pending_, {});
+  const std::string begin = value(loop.begin), end = value(loop.end);
+  forget_reads();
+  auto with_index = [&](const std::string& name, auto&& body) {
+    // Values of another pass of the loop must not be taken for those of this one.
+    std::vector<Scope> kept = scopes_;
+    for (Scope& s : scopes_)
+      std::erase_if(s.names, [&](const auto& entry) { return pool_.depends_on(Expr{entry.first}, loop.index); });
+    const auto index = indices_.find(loop.index) == indices_.end() ? std::string() : indices_.at(loop.index);
+    indices_[loop.index] = name;
+    const auto whole = std::exchange(whole_ends_, {});
+    scopes_.emplace_back();
+    body();
+    whole_ends_ = whole;
+    scopes_ = std::move(kept);
+    if (index.empty()) indices_.erase(loop.index);
+    else indices_[loop.index] = index;
+  };
+  auto issue = [&](std::size_t group, const std::string& stage) {
+    for (const Nest* n : p.groups[group]) {
+      const TensorId t = n->updates[0].target;
+      const OperandTile& tile = arranged_->operands.at(t);
+      issue_copy(*n, stage.empty() ? fmt::format("tile{}", t) : fmt::format("(ring{} + {} * {})", t, stage, tile.rows * tile.pitch));
+    }
+  };
+  auto issue_at = [&](std::size_t group, const std::string& at, const std::string& stage) {
+    open(fmt::format("if ({} < {})", at, end));
+    with_index(at, [&] { issue(group, stage); });
+    close();
+    line("quern_cp_async_commit();");
+  };
+  barrier();  // whoever read the tiles before is done
+  open("");
+  if (p.stages > 1) {
+    line("int stage = 0;");
+    for (int s = 0; s + 1 < p.stages; ++s) {
+      const std::string at = fresh("ahead");
+      line(fmt::format("const long long {} = {} + {};", at, begin, s * loop.step));
+      issue_at(0, at, std::to_string(s));
+    }
+  } else {
+    issue_at(0, begin, "");
+  }
+  open(fmt::format("for (long long {} = {}; {} < {}; {} += {})", x, begin, x, end, x, loop.step));
+  scopes_.emplace_back();
+  indices_[loop.index] = x;
+  line(fmt::format("const long long {}_next = {} + {};", x, x, loop.step * (p.stages > 1 ? p.stages - 1 : 1)));
+  if (p.stages > 1) {
+    line(fmt::format("quern_cp_async_wait<{}>();", p.stages - 2));
+    barrier();
+    line(fmt::format("const int ahead = stage == 0 ? {} : stage - 1;", p.stages - 1));
+    issue_at(0, x + "_next", "ahead");
+    for (const Nest* n : p.groups[0]) {
+      const TensorId t = n->updates[0].target;
+      const OperandTile& tile = arranged_->operands.at(t);
+      line(fmt::format("{}* const tile{} = ring{} + stage * {};", stored_type(program_.tensors[t].type), t, t, tile.rows * tile.pitch));
+    }
+    line(fmt::format("stage = stage == {} ? 0 : stage + 1;", p.stages - 1));
+  }
+  auto body = [&](bool whole) {
+    scopes_.emplace_back();
+    const Touched touched = touched_;
+    for (std::size_t i = 0; i < loop.body.size(); ++i) {
+      if (p.stages == 1)
+        for (std::size_t g = 0; g < p.waits.size(); ++g) {
+          if (p.waits[g] != i) continue;
+          line("quern_cp_async_wait<0>();");
+          barrier();
+          if (g + 1 < p.groups.size()) {
+            with_index(x, [&] { issue(g + 1, ""); });
+            line("quern_cp_async_commit();");
+          } else if (!p.at_end) {
+            issue_at(0, x + "_next", "");
+          }
+        }
+      const tile::Statement& s = loop.body[i];
+      if (auto* n = std::get_if<Nest>(&s.node); n && arranged_->kinds.at(n) == NestKind::copy && in_pipeline(p, n)) continue;
+      if (auto* c = std::get_if<tile::If>(&s.node); c && !reads_memory(pool_, c->condition)) {
+        block(whole ? c->then_block : c->else_block);
+        continue;
+      }
+      std::visit([&](const auto& n) { statement(n); }, s.node);
+    }
+    if (p.at_end) {
+      barrier();
+      issue_at(0, x + "_next", "");
+    }
+    scopes_.pop_back();
+    const Touched after = touched_;
+    touched_ = touched;
+    touched_.read.insert(after.read.begin(), after.read.end());
+    touched_.written.insert(after.written.begin(), after.written.end());
+  };
+  std::vector<std::pair<Expr, Expr>> partial;
+  std::set<Expr> ends;
+  partial_ends(pool_, loop.body, loop.index, partial, ends);
+  std::string whole;
+  std::set<std::string> seen;
+  auto also = [&](const std::string& c) { if (seen.insert(c).second) whole += (whole.empty() ? "" : " && ") + c; };
+  for (const auto& [padded, limit] : partial) also(fmt::format("{} <= {}", value(padded), value(limit)));
+  for (const tile::Statement& s : loop.body)
+    if (auto* c = std::get_if<tile::If>(&s.node); c && !reads_memory(pool_, c->condition)) also(value(c->condition));
+  if (whole.empty()) {
+    body(true);
+  } else {
+    const Touched entry = touched_;
+    const auto pending = pending_;
+    open(fmt::format("if ({})", whole));
+    whole_ends_ = ends;
+    body(true);
+    whole_ends_.clear();
+    close();
+    const Touched after = std::exchange(touched_, entry);
+    pending_ = pending;
+    open("else");
+    body(false);
+    close();
+    touched_.read.insert(after.read.begin(), after.read.end());
+    touched_.written.insert(after.written.begin(), after.written.end());
+  }
+  indices_.erase(loop.index);
+  scopes_.pop_back();
+  close();
+  if (p.stages > 1) line("quern_cp_async_wait<0>();");
+  close();
+  pending_ = before;  // a loop that does nothing waits for nothing
+}
+
+bool KernelPrinter::in_pipeline(const Pipeline& p, const Nest* nest) const {
+  return std::any_of(p.groups.begin(), p.groups.end(), [&](const auto& g) { return std::find(g.begin(), g.end(), nest) != g.end(); });
+}
+
+}  // namespace quern::cuda
