@@ -42,6 +42,16 @@ std::vector<Case> all() {
       c.name = "op_" + std::string(ir::name(op)) + "_" + std::string(name(type));
       c.value = apply_text(op, type, c.to, std::span(names, c.operands.size()));
       out.push_back(c);
+      if (row.rule != TypeRule::Integer) continue;
+      for (std::int64_t divisor : {1, 2, 8, 12, 128, -4}) {
+        const std::string constant[] = {"a", literal_integer(divisor, type)};
+        Case by = c;
+        by.operands.resize(1);
+        by.second = wrapped_to(type, divisor);
+        by.name += divisor < 0 ? "_by_minus_4" : "_by_" + std::to_string(divisor);
+        by.value = apply_text(op, type, type, constant);
+        out.push_back(by);
+      }
     }
   }
   for (int from = 0; from < kDTypeCount; ++from) {

@@ -1,7 +1,10 @@
-// Every operator on every type it computes in, every pair of element types, every atomic: what the texts are tested on.
+// Every operator on every type it computes in, division by constants, every pair of element types: what the texts are
+// tested on.
 // One function per case, named by what it does, with one operand per array.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,7 +18,8 @@ struct Case {
   ir::Op op = ir::Op::add;
   DType from = DType::f32;           // of the operands (`where`: of the branches)
   DType to = DType::f32;             // of the result
-  std::vector<DType> operands;       // one per argument
+  std::vector<DType> operands;       // one per argument that is not a constant
+  std::optional<std::int64_t> second;  // the second argument where it is a constant
   std::string value;                 // result as a value; the operands are values named a, b, c
 };
 

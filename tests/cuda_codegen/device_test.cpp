@@ -226,6 +226,19 @@ TEST_CASE("pairs are packed low half first; the flushed exponential differs belo
   CHECK(e[2] == 0x1p-140f);
 }
 
+TEST_CASE("NVRTC reads constants bit for bit") {
+  if (skipped()) return;
+  const std::vector<double> list = {0.1, -0.0, 1.0 / 3, 1e30, -1e-42, 3.4028234663852886e38, 4095.9990234375, -123456789.125, 1e-310, INFINITY, -INFINITY};
+  std::string text = "extern \"C\" __global__ void k(float* f, double* d) {\n";
+  for (std::size_t i = 0; i < list.size(); ++i)
+    text += fmt::format("  f[{}] = {};\n  d[{}] = {};\n", i, literal_real(list[i], DType::f32), i, literal_real(list[i], DType::f64));
+  const DeviceArray f(4 * list.size()), d(8 * list.size());
+  built(text + "}\n").launch("k", 1, 1, {f.address(), d.address()});
+  const std::vector<float> singles(list.begin(), list.end());
+  CHECK(f.read() == bytes_of(singles));
+  CHECK(d.read() == bytes_of(list));
+}
+
 TEST_CASE("the first report wins and is whole") {
   if (skipped()) return;
   const DeviceModule module = built("extern \"C\" __global__ void k(quern_status* s, long long n) {\n  " + kThread + "  if (i >= 0) quern_report(s, 7u, 2, i * 3, n, 4u, 3, i, i + 1, i + 2);\n}\n");

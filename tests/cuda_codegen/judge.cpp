@@ -46,7 +46,9 @@ std::string expected_bits(const Point& p, void* want) {
   } else {
     std::array<std::int64_t, 3> v{};
     for (std::size_t k = 0; k < c.operands.size(); ++k) v[k] = load_as_i64(c.operands[k], p.at[k]);
-    const auto folded = c.op == Op::pow ? integer_power(c.from, v[0], v[1]) : ir::fold_integer(c.op, std::span(v.data(), c.operands.size()), c.to).value();
+    if (c.second) v[1] = *c.second;
+    const auto arity = static_cast<std::size_t>(ir::info(c.op).arity);
+    const auto folded = c.op == Op::pow ? integer_power(c.from, v[0], v[1]) : ir::fold_integer(c.op, std::span(v.data(), arity), c.to).value();
     store_from_i64(c.to, want, folded);
   }
   return shown(c.to, want);

@@ -3,7 +3,11 @@
 
 Each row: name, function, interval, weight (the error is |p - f| * weight), target error for f32 and for f64. The lowest
 degree that reaches the target is taken. Needs mpmath. Usage: tools/coefficients/fit.py > compiler/codegen/cpu/math_coefficients.h
+
+With the argument `cuda`: prints the polynomials that stand in compiler/codegen/cuda/prelude_real_functions.cpp (f32).
 """
+import sys
+
 from mpmath import mp, mpf, matrix, lu_solve, exp, log, atanh, asin, atan, sin, cos, erf, erfc, sqrt, pi, taylor, expm1
 
 mp.dps = 60
@@ -110,6 +114,22 @@ ROWS = [
     ("erfcx", erfcx_of, (t_of("0.47"), t_of("0.47")), (t_of("10.3"), t_of("27.5")), relative(erfcx_of), mpf("2e-8"), mpf("6e-17")),
 ]
 
+# log2 of erfc(a / sqrt 2) / 2: the weight makes it an absolute error of that half of erfc, which is all that gelu needs.
+half_erfc = lambda a: erfc(a / sqrt(mpf(2))) / 2
+log1p_ratio = near_zero(lambda t: log(1 + t) / t, [(-1) ** k / mpf(k + 1) for k in range(14)])
+CUDA_ROWS = [
+    ("log2 of half erfc", lambda a: log(half_erfc(a)) / ln2, 0, 6, lambda a: ln2 * half_erfc(a), mpf("1e-8")),
+    ("log1p(t) / t", log1p_ratio, 0, 1, relative(log1p_ratio), mpf("1e-8")),
+]
+
+
+def lowest_degree(name, f, w, a, b, target):
+    for degree in range(2, 30):
+        c, error = remez(f, w, a, b, degree)
+        if error < target:
+            return c, error
+    raise SystemExit(f"{name}: no degree reaches {target}")
+
 
 def emit(name, ctype, c, error):
     if ctype == "float":
@@ -134,13 +154,7 @@ def main():
                 continue
             a = mpf(lo[k] if isinstance(lo, tuple) else lo)
             b = mpf(hi[k] if isinstance(hi, tuple) else hi)
-            for degree in range(2, 30):
-                c, error = remez(f, w, a, b, degree)
-                if error < target:
-                    emit(name + suffix, ctype, c, error)
-                    break
-            else:
-                raise SystemExit(f"{name}: no degree reaches {target}")
+            emit(name + suffix, ctype, *lowest_degree(name, f, w, a, b, target))
     # 2/pi in digits of 24 bits, enough for the largest f64.
     words = []
     mp.dps = 500
@@ -155,4 +169,14 @@ def main():
     print("// clang-format on\n\n}  // namespace quern::cpu::coefficients")
 
 
-main()
+def main_cuda():
+    for name, f, lo, hi, w, target in CUDA_ROWS:
+        c, error = lowest_degree(name, f, w, mpf(lo), mpf(hi), target)
+        print(f"{name}: degree {len(c) - 1}, error {mp.nstr(error, 2)}, lowest first")
+        print("    " + ", ".join(f"{single(v):.9g}f" for v in c))
+
+
+if sys.argv[1:] == ["cuda"]:
+    main_cuda()
+else:
+    main()

@@ -27,7 +27,8 @@ CudaModule print_cuda(const tile::Module& module, const CudaOptions& options) {
     for (const tile::Kernel& kernel : module.kernels) {
       doing = "printing kernel " + kernel.name;
       KernelPrinter printer(shared, kernel);
-      kernels += "\n" + printer.run();
+      kernels += '\n';
+      kernels += printer.run();
       result.launches.push_back(std::move(printer.launch));
     }
     result.text = prelude(kernels) + tensor_prelude() + block_prelude() + kernels;

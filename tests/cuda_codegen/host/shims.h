@@ -70,6 +70,7 @@ T atomicMin(T* at, T x) { const T old = *at; *at = old < x ? old : x; return old
 
 // In place of the inline PTX.
 inline float ex2(float x) { return static_cast<float>(std::exp2(static_cast<double>(x))); }
+inline float ex2_flushed(float x) { const float y = ex2(x); return y < 0x1p-126f ? 0.0f : y; }
 inline float reciprocal(float x) { return 1 / x; }
 inline float max_f32(float x, float y) { return x != x ? x : y != y ? y : std::signbit(x) < std::signbit(y) || x > y ? x : y; }
 inline float min_f32(float x, float y) { return x != x ? x : y != y ? y : std::signbit(x) > std::signbit(y) || x < y ? x : y; }
