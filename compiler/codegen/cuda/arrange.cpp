@@ -99,7 +99,13 @@ std::optional<Contraction> Arranger::contraction(const Nest& nest) const {
   Contraction c;
   c.inner = u.over[0];
   Expr a = factor(product.args[0]), b = factor(product.args[1]);
-  if (pool.type(a) != pool.type(b) || (pool.type(a) != DType::bf16 && pool.type(a) != DType::f16)) return std::nullopt;
+  // fp8 values are f16 values.
+  auto multiplied_as = [&](Expr e) {
+    const DType t = pool.type(e);
+    return t == DType::e4m3 || t == DType::e5m2 ? DType::f16 : t;
+  };
+  const DType type = multiplied_as(a);
+  if (type != multiplied_as(b) || (type != DType::bf16 && type != DType::f16)) return std::nullopt;
   if (!pool.depends_on(a, result.row)) std::swap(a, b);
   if (!pool.depends_on(a, result.row) || pool.depends_on(b, result.row)) return std::nullopt;
   bool found = false;
@@ -112,7 +118,7 @@ std::optional<Contraction> Arranger::contraction(const Nest& nest) const {
   if (!found || !pool.depends_on(a, c.inner) || !pool.depends_on(b, c.inner)) return std::nullopt;
   c.left = a;
   c.right = b;
-  c.bf16 = pool.type(a) == DType::bf16;
+  c.bf16 = type == DType::bf16;
   return c;
 }
 
@@ -253,6 +259,9 @@ void Arranger::place_tiles() {
     if (result.contractions.contains(n)) result.kinds[n] = NestKind::contraction;
     else if (is_copy(*n)) result.kinds[n] = NestKind::copy;
     else result.kinds[n] = fits_fragments(*n) ? NestKind::arranged : NestKind::flat;
+    // Operand tiles are filled whole, zeros included, by all threads.
+    for (const Update& u : n->updates)
+      if (result.operands.contains(u.target) && result.kinds.at(n) == NestKind::arranged) result.kinds[n] = NestKind::flat;
   }
   std::set<TensorId> memory;
   for (const auto& [t, tile] : result.operands) memory.insert(t);

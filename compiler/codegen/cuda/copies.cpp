@@ -39,7 +39,7 @@ void KernelPrinter::issue_copy(const Nest& nest, const std::string& to) {
     if (limit[k].empty()) limit[k] = std::to_string(k == 0 ? tile.rows : tile.columns);
   }
   const std::int64_t pieces = tile.columns / 8;
-  line("#pragma unroll 4");
+  line("#pragma unroll 1");
   open(fmt::format("for (int piece = thread; piece < {}; piece += {})", tile.rows * pieces, launch.threads));
   scopes_.emplace_back();
   line(fmt::format("const int d{} = piece / {}, d{} = piece % {} * 8;", dims[0]->index, pieces, dims[1]->index, pieces));

@@ -3,6 +3,7 @@
 #include <stdexcept>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "compiler/codegen/cuda/elementwise.h"
 #include "compiler/codegen/cuda/kernel_printer.h"
@@ -81,6 +82,12 @@ void KernelPrinter::forget(const Dim& dim) {
   local_begin_.erase(dim.index);
 }
 
+bool KernelPrinter::reads_global(Expr e) const {
+  bool found = false;
+  if (e) compiler::for_each_node(pool_, e, [&](Expr at) { found |= pool_[at].op == Op::read && !in_registers(static_cast<TensorId>(pool_[at].payload)); });
+  return found;
+}
+
 /// Evaluates ahead of the columns what does not depend on them: only what registers give may be read early.
 void KernelPrinter::hoist(Expr e, IndexId column, const std::set<TensorId>& written) {
   if (!e) return;
@@ -113,10 +120,7 @@ void KernelPrinter::fragment_nest(const Nest& nest) {
     auto target = [&](TensorId t) { memory |= !in_registers(t); written.insert(t); };
     if (u.has_value_target) target(u.target);
     if (u.has_position_target) target(u.position_target);
-    auto reads = [&](Expr root) {
-      if (root) compiler::for_each_node(pool_, root, [&](Expr at) { memory |= pool_[at].op == Op::read && !in_registers(static_cast<TensorId>(pool_[at].payload)); });
-    };
-    for (Expr e : {u.body, u.domain, u.start, u.result}) reads(e);
+    for (Expr e : {u.body, u.domain, u.start, u.result}) memory |= reads_global(e);
   }
   const std::string row_limit = memory ? limit_text(*row, a.rows()) : "";
   const int tiles = column ? a.column_tiles.at(column->index) : 0;
@@ -198,6 +202,7 @@ void KernelPrinter::contraction_nest(const Nest& nest) {
     return fmt::format("quern_shared_address(tile{} + ({}) * {} + ({}))", t, major, tile.pitch, minor);
   };
   const std::string inner_limit = c.left_in_registers ? limit_text(inner, std::int64_t{steps} * 16) : "";
+  const std::string row_limit = c.left_in_registers && (reads_global(u.domain) || reads_global(c.left)) ? limit_text(row, a.rows()) : "";
   line("#pragma unroll");
   open(fmt::format("for (int kt = 0; kt < {}; ++kt)", steps));
   scopes_.emplace_back();
@@ -215,23 +220,21 @@ void KernelPrinter::contraction_nest(const Nest& nest) {
     declare_column(inner);
     // Packing rounds: the cast to the narrow type needs no rounding of its own.
     Expr left = c.left;
-    if (pool_[left].op == Op::cast) left = pool_[left].args[0];
-    std::string guard;
-    if (!inner_limit.empty()) guard = fmt::format("d{} < {}", inner.index, inner_limit);
-    if (u.domain) {
-      const std::string in = value(u.domain);
-      guard += (guard.empty() ? "" : " && ") + in;
-    }
-    if (guard.empty()) {
-      line(fmt::format("pair[e] = {};", cast_text(pool_.type(left), DType::f32, value(left))));
-    } else {
-      line("pair[e] = 0.0f;");
-      open(fmt::format("if ({})", guard));
-      scopes_.emplace_back();
-      line(fmt::format("pair[e] = {};", cast_text(pool_.type(left), DType::f32, value(left))));
-      scopes_.pop_back();
-      close();
-    }
+    if (pool_[left].op == Op::cast && pool_[left].type == (c.bf16 ? DType::bf16 : DType::f16)) left = pool_[left].args[0];
+    // Where there is no point there is a zero; what the domain reads is read for points that exist only.
+    std::vector<std::string> guards;
+    if (!inner_limit.empty()) guards.push_back(fmt::format("d{} < {}", inner.index, inner_limit));
+    if (!row_limit.empty()) guards.push_back(fmt::format("d{} < {}", row.index, row_limit));
+    if (!guards.empty() || u.domain) line("pair[e] = 0.0f;");
+    if (!guards.empty()) open(fmt::format("if ({})", fmt::join(guards, " && ")));
+    scopes_.emplace_back();
+    if (u.domain) open(fmt::format("if ({})", value(u.domain)));
+    scopes_.emplace_back();
+    line(fmt::format("pair[e] = {};", cast_text(pool_.type(left), DType::f32, value(left))));
+    scopes_.pop_back();
+    if (u.domain) close();
+    scopes_.pop_back();
+    if (!guards.empty()) close();
     scopes_.pop_back();
     close();
     line(fmt::format("left[rt][side * 2 + h] = {}x2_bits(pair[0], pair[1]);", c.bf16 ? "bf16" : "f16"));

@@ -110,6 +110,7 @@ class KernelPrinter {
   // Fragments (fragments.cpp); only with an arrangement.
   bool in_registers(ir::TensorId tensor) const;
   std::string register_element(ir::TensorId tensor) const;
+  bool reads_global(ir::Expr e) const;  // or shared memory
   void declare_registers();
   std::string limit_text(const tile::Dim& dim, std::int64_t padded);
   void open_rows(const tile::Dim& row);
