@@ -39,12 +39,16 @@ enum class Kind : std::uint8_t {
   share,       // a, remembered until level `level` moves
 };
 
+/// How a back end may reorder the steps of a scan: as they stand, as a linear recurrence, as a sum.
+enum class Reorder : std::uint8_t { none, linear, sum };
+
 struct Item {
   Kind kind = Kind::constant;
   Op op = Op::constant;
   DType type = DType::f32;
   DType from = DType::f32;   // type of the operands
   bool nonnegative = false;  // of operand a
+  bool reciprocal = false;   // real, div: may be a product with the reciprocal
   bool hidden = false;       // product: a zero factor may stand for a skipped -inf
   int level = 0;             // the innermost level it depends on; 0 = none
   std::uint32_t a = 0, b = 0, c = 0;
@@ -96,6 +100,7 @@ struct Form {
   int outer_level = 0;  // map, scan: the axis outside; topk: the new axis
   std::int64_t outer_begin = 0;
   std::int64_t k = 0;        // topk: extent of the new axis
+  Reorder reorder = Reorder::none;  // scan
   std::vector<std::pair<std::uint32_t, bool>> leaving;  // sum, mean: factors that may leave it, and whether they divide
   std::uint32_t rest = 0;    // the term without them; 0: 1
   std::vector<std::uint32_t> beside_weights;  // factors beside a difference of weights that may be summed one by one

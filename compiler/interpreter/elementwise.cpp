@@ -216,10 +216,7 @@ Value<R> divided(const Precision& p, const Value<R>& a, const Value<R>& b) {
   if (size <= b.e) return anything(r);
   const R h = held(r);
   const double propagated = (a.e + std::fabs(static_cast<double>(h)) * b.e) / (size - b.e);
-  // Division by what is the same for many values may multiply by its reciprocal: exact for powers of two alone.
-  int exponent = 0;
-  if (a.v == 0 || std::isinf(static_cast<double>(b.v)) || std::frexp(size, &exponent) == 0.5) return once(h, propagated, rules, p);
-  return finish(h, propagated, std::fmax(rules, 1.5), p);
+  return once(h, propagated, rules, p);
 }
 
 template <class R>
@@ -446,6 +443,14 @@ Value<R> apply_float(Op op, const Precision& p, bool nonnegative, const Value<R>
 }
 
 template <class R>
+Value<R> by_reciprocal(const Precision& p, const Value<R>& b, const Value<R>& quotient) {
+  int exponent = 0;
+  const double size = std::fabs(static_cast<double>(quotient.v));
+  if (size == 0 || !std::isfinite(size) || quotient.e == kInf || std::isinf(b.v) || std::frexp(std::fabs(static_cast<double>(b.v)), &exponent) == 0.5) return quotient;
+  return Value<R>::real(quotient.v, quotient.e + 2 * p.eps * (size + quotient.e) + p.tiny);
+}
+
+template <class R>
 Value<R> exp_of_sum(Op op, const Precision& p, const Value<R>& x, const Value<R>& y) {
   Value<R> sum = apply_float(op, p, false, x, y, y);
   // Each exponent may be scaled and rounded before they meet.
@@ -522,6 +527,7 @@ Value<R> maybe_rounded(DType to, const Value<R>& a, const Precision& from) {
 #define QUERN_INSTANTIATE(R)                                                                                       \
   template R plain<R>(Op, R, R, R);                                                                                \
   template Value<R> apply_float<R>(Op, const Precision&, bool, const Value<R>&, const Value<R>&, const Value<R>&); \
+  template Value<R> by_reciprocal<R>(const Precision&, const Value<R>&, const Value<R>&);                           \
   template Value<R> exp_of_sum<R>(Op, const Precision&, const Value<R>&, const Value<R>&);                         \
   template Value<R> compare_float<R>(Op, const Precision&, const Value<R>&, const Value<R>&);                      \
   template Value<R> rounded<R>(DType, const Value<R>&, const Precision&);                                          \

@@ -18,6 +18,10 @@ template <class R>
 Value<R> apply_float(ir::Op op, const Precision& p, bool nonnegative, const Value<R>& a, const Value<R>& b,
                      const Value<R>& c);
 
+/// A quotient by b that may be a product with its reciprocal instead: one more rounding, none where b is a power of two.
+template <class R>
+Value<R> by_reciprocal(const Precision& p, const Value<R>& b, const Value<R>& quotient);
+
 /// exp(x + y) or exp(x - y): a back end may compute the two exponents apart, with the rounding of each.
 template <class R>
 Value<R> exp_of_sum(ir::Op op, const Precision& p, const Value<R>& x, const Value<R>& y);

@@ -72,6 +72,7 @@ Value<R> Machine<R>::eval(std::uint32_t id) {
           return V::real(r, (e + p.eps * (std::fabs(static_cast<double>(r)) + e) + p.tiny) * laxity_);
       }
       V out = apply_float<R>(item.op, p, item.nonnegative, a, b, item.c ? eval(item.c) : a);
+      if (item.reciprocal) out = by_reciprocal(p, b, out);
       if (laxity_ != 1) out.e *= laxity_;
       return out;
     }

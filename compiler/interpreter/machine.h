@@ -195,7 +195,7 @@ class Total {
     if (infinite_) return Value<R>::real(value_, 0);
     if (std::isinf(value_)) return Value<R>::real(std::copysign(std::numeric_limits<R>::max(), value_), 0);
     double e = error_;
-    if (!(exact_ && size_ <= std::ldexp(1.0, std::min(1023, low_ + p.digits))))
+    if (!exact(p))
       e += (static_cast<double>(count_ > 1 ? count_ - 1 : 0) + roundings) * p.eps * (size_ + error_);
     const bool out = std::fabs(static_cast<double>(value_)) + e > p.largest;
     if (size_ + e > p.largest && !out) e = kInf;  // a partial sum may overflow
@@ -205,7 +205,7 @@ class Total {
   double size() const { return size_; }
   double error() const { return error_; }
   std::int64_t count() const { return count_; }
-  bool exact() const { return exact_; }
+  bool exact(const Precision& p) const { return exact_ && size_ <= std::ldexp(1.0, std::min(1023, low_ + p.digits)); }
 
  private:
   static int lowest_bit(double x) {

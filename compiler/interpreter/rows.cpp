@@ -364,22 +364,24 @@ void Machine<R>::order(const std::vector<V>& values, DType type, bool descending
   }
 }
 
+/// Steps that make a linear recurrence may be combined in another order: what rounds to nothing in this order may round
+/// in that one. A plain sum that is exact in every order stays exact; other recurrences run as they stand.
 template <class R>
 void Machine<R>::scan_row(const Form& f, std::uint32_t id, V* row) {
   const Axis& a = f.axes[0];
   previous_[id] = eval(f.init);
-  const bool real = is_float(f.type);
+  const bool reordered = f.reorder != Reorder::none, sum = f.reorder == Reorder::sum;
   const Precision& p = precision(f.type);
-  double reach = real ? std::fabs(static_cast<double>(previous_[id].v)) : 0;
+  Total<R> total;
+  if (reordered) total.add(previous_[id]);
   for (std::int64_t t = a.begin; t < a.end; ++t) {
     step(a.level, t);
     V v = eval(f.body);
     const V before = previous_[id];
     previous_[id] = v;
-    // Steps may be combined in another order, as in any sum: what rounds to nothing in this order may round in that one.
-    if (real && std::isfinite(v.v) && std::isfinite(before.v) && v.e != kInf) {
-      reach += std::fabs(static_cast<double>(v.v - before.v));
-      v.e += static_cast<double>(t - a.begin) * p.eps * reach;
+    if (reordered && std::isfinite(v.v) && std::isfinite(before.v)) {
+      total.add(V::real(v.v - before.v));
+      if (v.e != kInf && !(sum && v.e == 0 && total.exact(p))) v.e += static_cast<double>(t - a.begin) * p.eps * total.size();
     }
     row[t - a.begin] = v;
   }

@@ -71,6 +71,8 @@ struct Strength {
       if (n.op == Op::div && is_float(n.type)) {
         const Expr a = n.args[0], b = n.args[1];
         if (pool.is_constant(b) || (!computed(a) && !computed(b))) return {};
+        // Whole numbers divide: a mean of equal values is exactly that value.
+        if (pool[b].op == Op::cast && !is_float(pool.type(pool[b].args[0]))) return {};
         auto stays = [&](IndexId i) { return pool.depends_on(a, i) && !pool.depends_on(b, i); };
         if (!std::any_of(stage.free.begin(), stage.free.end(), stays) && !std::any_of(stage.axes.begin(), stage.axes.end(), stays)) return {};
         // A divisor near the ends of the range is scaled first: its reciprocal must not overflow or lose digits.

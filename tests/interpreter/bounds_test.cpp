@@ -199,6 +199,35 @@ TEST_CASE("an infinite factor that may leave its sum may hide the NaN that its p
   CHECK(product.accepts({NaN}));
 }
 
+TEST_CASE("stored values divide exactly; computed ones may meet the reciprocal of a divisor that many share") {
+  const double off = 1 - 0x1p-24;  // 1, one rounding below
+  const auto quotient = [](const std::string& body, std::vector<double> x, double z) {
+    return run("kernel f(x: f32[1,N], z: f32[1]) -> (y: f32[1,N]) { y[m,n] = " + body + " }",
+               {Array{{1, static_cast<std::int64_t>(x.size())}, x}, row({z})});
+  };
+  CHECK(quotient("x[m,n] / z[m]", {41}, 41).accepts({1}));
+  CHECK_FALSE(quotient("x[m,n] / z[m]", {41}, 41).accepts({off}));
+  CHECK(quotient("(x[m,n] + 1) / z[m]", {40}, 41).accepts({off}));
+  CHECK_FALSE(quotient("(x[m,n] + 1) / z[m]", {31}, 32).accepts({off}));              // a power of two
+  CHECK_FALSE(quotient("(x[m,n] + 1) / (z[m] + 0 * x[m,n])", {40}, 41).accepts({off}));  // a divisor of its own
+  CHECK_FALSE(quotient("sum[k in 0:41](x[m,n]) / f32(i32(z[m]))", {1}, 41).accepts({off}));
+  CHECK_FALSE(run("kernel f(x: f32[N]) -> (y: f32) { y = mean[n](x[n]) }", {row(std::vector<double>(41, 1))}).accepts({off}));
+}
+
+TEST_CASE("linear recurrences may be combined in another order, others run as they stand") {
+  const std::vector<double> x = {0x1p24, 1, 1, 1};  // one after the other the ones are lost, added up first they are not
+  const auto scan = [&](const std::string& step) {
+    return run("kernel f(x: f32[N]) -> (y: f32[N]) { y[n] = scan[n](" + step + ", init=0) }", {row(x)});
+  };
+  const double first = 0x1p24, apart = 0x1p24 + 4;
+  CHECK(scan("prev + x[n]").accepts({first, first, first + 2, apart}));
+  CHECK_FALSE(scan("prev + x[n]").accepts({first, first, first + 2, first + 32}));
+  CHECK(scan("0.5 * (prev + x[n])").accepts({0x1p23, 0x1p22 + 0.5, 0x1p21 + 0.75, 0x1p20 + 0.875}));
+  const std::vector<double> whole = {3, 5, -2, 7};
+  CHECK(run("kernel f(x: f32[N]) -> (y: f32[N]) { y[n] = scan[n](prev + x[n], init=1) }", {row(whole)}).bound(3) == 0);
+  CHECK(run("kernel f(x: f32[N]) -> (y: f32[N]) { y[n] = scan[n](max(prev, x[n]) - min(prev, 0.25), init=0.5) }", {row(whole)}).bound(3) == 0);
+}
+
 TEST_CASE("overflow that may be avoided, and overflow that may not") {
   const std::string ratio = "kernel f(x: f32[N]) -> (y: f32[N]) { y[n] = exp(x[n]) / exp(x[n]) }";
   const Run r = run(ratio, {row({100, 1000, 10000, 1})});

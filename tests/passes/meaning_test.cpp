@@ -130,7 +130,7 @@ void check_kernel(const ir::Program& original, unsigned seed, int rounds, const 
       REQUIRE(got.error == "");
       if (got.violation) FAIL(describe(program, *got.violation));
       const auto data = stored(got, wanted);
-      std::vector<TensorView> views;
+      std::vector<compiler::TensorView> views;
       for (std::size_t k = 0; k < got.outputs.size(); ++k) views.push_back({data[k].data(), got.outputs[k].shape, dense_strides(got.outputs[k].shape)});
       const Report report = verify(original, wanted, views);
       INFO(report.message);

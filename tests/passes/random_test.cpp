@@ -75,7 +75,7 @@ TEST_CASE("every pass keeps the meaning of random programs") {
         REQUIRE(got.error == "");
         if (got.violation) FAIL(describe(program, *got.violation));
         const auto bytes = stored(got, wanted);
-        std::vector<TensorView> views;
+        std::vector<compiler::TensorView> views;
         for (std::size_t k = 0; k < got.outputs.size(); ++k) views.push_back({bytes[k].data(), got.outputs[k].shape, dense_strides(got.outputs[k].shape)});
         const Report report = verify(original, wanted, views);
         INFO(report.message);

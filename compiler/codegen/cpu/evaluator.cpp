@@ -243,53 +243,12 @@ Known Evaluator::compute(Expr e, const Point& p, int g) {
         }
       }
       break;
-    case Op::div:
-      if (is_float(node.type)) {
-        const Known x = evaluate(node.args[0], p, g), y = evaluate(node.args[1], p, g);
-        if (auto quick = divided_by_outer(x, y)) return *quick;
-      }
-      break;
     default: break;
   }
   if (!ir::is_elementwise(node.op)) throw std::logic_error("a binding form reached the code generator");
   std::vector<Known> args;
   for (Expr a : node.args) args.push_back(evaluate(a, p, g));
   return operate(node.op, f.pool.type(node.args[0]), std::move(args));
-}
-
-std::optional<Known> Evaluator::divided_by_outer(const Known& x, const Known& y) {
-  // With AVX-512 only: its scalef applies the exponent in one instruction. Not for sizes and scalars, known at entry:
-  // a mean of equal values is exactly that value.
-  Value* wide = y.value;
-  if (!f.target.avx512 || lanes != 16 || y.scope == 0 || y.scope >= x.scope || !x.value->getType()->isVectorTy() || !wide->getType()->getScalarType()->isFloatTy() || constant(wide)) {
-    return {};
-  }
-  Builder& b = f.b;
-  const std::string k = key(std::uint64_t{2} << 40 | reinterpret_cast<std::uintptr_t>(wide), 0, 0, {});
-  Known reciprocal, exponent;
-  at(y.scope);
-  auto scalef = [&](Value* v, Value* n) {
-    return b.CreateIntrinsic(llvm::Intrinsic::x86_avx512_mask_scalef_ps_512, {}, {v, n, v, b.getInt16(0xFFFF), b.getInt32(4)});
-  };
-  if (auto found = memo_.find(k); found != memo_.end()) {
-    reciprocal = found->second;
-    exponent = memo_.at(k + "e");
-  } else {
-    Value* v = broadcast(wide);
-    Value* zero = llvm::Constant::getNullValue(v->getType());
-    Value* size = b.CreateUnaryIntrinsic(llvm::Intrinsic::fabs, v);
-    Value* plain = b.CreateAnd(b.CreateFCmpOGT(size, zero), b.CreateFCmpOLT(size, llvm::ConstantFP::getInfinity(v->getType())));
-    Value* raw = b.CreateIntrinsic(llvm::Intrinsic::x86_avx512_mask_getexp_ps_512, {}, {v, v, b.getInt16(0xFFFF), b.getInt32(4)});
-    // y = m 2^n with m in [1/2, 1). x is scaled first: its product with 1/m, above 1, then neither loses small bits nor
-    // overflows early.
-    Value* minus = b.CreateSelect(plain, b.CreateFSub(llvm::ConstantFP::get(v->getType(), -1.0), raw), zero);
-    reciprocal = {b.CreateFDiv(llvm::ConstantFP::get(v->getType(), 1.0), scalef(v, minus)), y.scope};
-    exponent = {minus, y.scope};
-    remember(k, reciprocal);
-    remember(k + "e", exponent);
-  }
-  at(x.scope);
-  return Known{b.CreateFMul(scalef(x.value, exponent.value), reciprocal.value), x.scope};
 }
 
 Linear Evaluator::linear(Expr e) {

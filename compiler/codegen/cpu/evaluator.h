@@ -160,8 +160,6 @@ class Evaluator {
   };
   Step scaled(const Count& stride, std::int64_t times, ir::Expr factor, const Point& p);
   Known operate(ir::Op op, DType type, std::vector<Known> args);
-  /// x / y with y known further out: a product with the reciprocal of y's mantissa, then its exponent.
-  std::optional<Known> divided_by_outer(const Known& x, const Known& y);
 };
 
 }  // namespace quern::cpu
