@@ -33,7 +33,7 @@ Bits specials(DType type, bool few) {
     out = {0, 1};
   } else {
     std::vector<std::int64_t> v = {0, 1, -1, 2, -7, 127, -128, INT64_MIN, INT64_MAX, INT32_MIN, 3, 32767};
-    if (!few) v.insert(v.end(), {-2, 7, 8, -8, 16, 64, 100, 255, -32768, 300, INT32_MAX, std::int64_t{INT32_MAX} + 1, 16777217, 16842753, INT64_MIN + 1, std::int64_t{1} << 53, (std::int64_t{1} << 53) + 1, (std::int64_t{1} << 62) + 1, -5});
+    if (!few) v.insert(v.end(), {-2, 7, 8, -8, 16, 64, 100, 255, -32768, 300, INT32_MAX, std::int64_t{INT32_MAX} + 1, std::int64_t{UINT32_MAX}, std::int64_t{UINT32_MAX} + 1, 16777217, 16842753, INT64_MIN + 1, std::int64_t{1} << 53, (std::int64_t{1} << 53) + 1, (std::int64_t{1} << 62) + 1, -5});
     for (std::int64_t x : v) out.push_back(bits_of(type, x));
   }
   return out;
