@@ -34,7 +34,7 @@ QUERN_INLINE u16 bf16_bits(float x) { u16 y; asm("cvt.rn.bf16.f32 %0, %1;" : "=h
 // Two at once, `low` in the low half.
 QUERN_INLINE u32 f16x2_bits(float low, float high) { u32 y; asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(y) : "f"(high), "f"(low)); return y; }
 QUERN_INLINE u32 bf16x2_bits(float low, float high) { u32 y; asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(y) : "f"(high), "f"(low)); return y; }
-#if __CUDA_ARCH__ >= 890
+#if __CUDA_ARCH__ >= 900 || (__CUDA_ARCH__ >= 890 && __CUDACC_VER_MAJOR__ * 10 + __CUDACC_VER_MINOR__ >= 121)  // sm_89 only from CUDA 12.1 on
 #define QUERN_FP8_INSTRUCTIONS 1
 QUERN_INLINE u16 e4m3x2_bits(float low, float high) { u16 y; asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(y) : "f"(high), "f"(low)); return y; }
 QUERN_INLINE u16 e5m2x2_bits(float low, float high) { u16 y; asm("cvt.rn.satfinite.e5m2x2.f32 %0, %1, %2;" : "=h"(y) : "f"(high), "f"(low)); return y; }
