@@ -76,7 +76,7 @@ TEST_CASE("programs that once failed") {
     text << in.rdbuf();
     for (std::uint64_t seed = 1; seed <= 3; ++seed) {
       fuzz::JudgeOptions options;
-          options.data_seed = seed;
+      options.data_seed = seed;
       const fuzz::Verdict verdict = fuzz::judge_apart(text.str(), options, 60);
       INFO(entry.path().filename().string() << ": " << fuzz::name(verdict.outcome) << ": " << verdict.message);
       CHECK(verdict.outcome == fuzz::Outcome::agree);

@@ -7,7 +7,6 @@
 #include <sstream>
 #include <stdexcept>
 
-#include "tools/fuzz/front.h"
 
 namespace quern::test {
 
@@ -31,18 +30,6 @@ const ExampleFile& example(const std::string& name) {
   for (const ExampleFile& f : examples())
     if (f.name == name) return f;
   throw std::runtime_error("no example " + name);
-}
-
-fuzz::Case with_layout(const std::string& text, fuzz::Case which, const std::string& layout) {
-  const fuzz::Checked checked = fuzz::check_case(text, which);
-  if (!checked.program) return which;
-  for (const ir::TensorId id : checked.program->parameters) {
-    std::string& kind = which.settings[checked.program->tensors[id].name];
-    bool inout = false;
-    for (const ir::Tensor& t : checked.program->tensors) inout |= t.entry && *t.entry == id;
-    kind = (kind.empty() ? "normal" : kind) + '/' + (inout && layout == "broadcast" ? "offset" : layout);
-  }
-  return which;
 }
 
 }  // namespace quern::test

@@ -18,7 +18,4 @@ struct ExampleFile {
 const std::vector<ExampleFile>& examples();
 const ExampleFile& example(const std::string& name);
 
-/// The case with `suffix` ("/reversed") added to the kind of every tensor of its kernel.
-fuzz::Case with_layout(const std::string& text, fuzz::Case which, const std::string& layout);
-
 }  // namespace quern::test

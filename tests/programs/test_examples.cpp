@@ -7,6 +7,7 @@
 #include "tests/programs/programs.h"
 #include "tools/fuzz/device.h"
 #include "tools/fuzz/judge.h"
+#include "tools/fuzz/variants.h"
 
 using namespace quern;
 
@@ -71,7 +72,7 @@ TEST_CASE("large cases agree", "[.slow]") {
 
 TEST_CASE("strided, reversed, transposed, offset, padded and repeated inputs are read in place") {
   for (const char* layout : {"transposed", "reversed", "strided", "offset", "padded", "broadcast"})
-    for (const auto& [file, which] : first_cases()) agree(*file, test::with_layout(file->text, which, layout));
+    for (const auto& [file, which] : first_cases()) agree(*file, fuzz::with_layout(file->text, which, layout));
 }
 
 TEST_CASE("whole numbers give the exact bits") {

@@ -32,6 +32,7 @@ void add_bench(CLI::App& app, Session& session);
 void add_fmt(CLI::App& app, Session& session);
 void add_doctor(CLI::App& app, Session& session);
 void add_fuzz(CLI::App& app, Session& session);
+void add_judge(CLI::App& app, Session& session);
 
 /// The whole command: what main() does. Exit status in, as documented in exit_code.h.
 int run_command(int argc, const char* const* argv);

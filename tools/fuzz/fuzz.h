@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "tools/fuzz/apart.h"
 #include "tools/fuzz/coverage.h"
-#include "tools/fuzz/judge.h"
 
 namespace quern::fuzz {
 
@@ -42,9 +42,6 @@ struct FuzzReport {
 /// The program that a seed stands for, and how it is judged.
 std::string program_of(std::uint64_t seed);
 JudgeOptions judge_options_of(std::uint64_t seed, Device device, const std::string& mutant = {});
-
-/// Judges one text in a process of its own.
-Verdict judge_apart(const std::string& program, const JudgeOptions& options, int seconds);
 
 /// `progress` is called after each program with how many are done, and for each failure when it is small.
 FuzzReport run_fuzz(const FuzzOptions& options, const std::function<void(int done, const Failure* failure)>& progress = {});
