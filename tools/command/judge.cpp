@@ -17,7 +17,8 @@ struct JudgeCommandOptions {
   std::vector<std::string> files;
   std::string device = "cpu";
   std::string shard = "0/1";
-  bool variants = false, slow = false, list = false;
+  std::string kernel;
+  bool variants = false, slow = false, list = false, inside = false;
   int seconds = 120;
 };
 
@@ -32,11 +33,11 @@ std::vector<Item> items_of(const JudgeCommandOptions& options) {
     const std::string text = read_text(path);
     std::string last;
     for (const fuzz::Case& which : fuzz::cases_of(text)) {
-      if (which.slow && !options.slow) continue;
+      if ((which.slow && !options.slow) || (!options.kernel.empty() && which.kernel != options.kernel)) continue;
       items.push_back({path, text, "", which});
       if (options.variants && !which.slow) {
-        if (const auto grown = fuzz::with_sizes(text, which, 1)) items.push_back({path, text, ", sizes + 1", *grown});
-        if (const auto grown = fuzz::with_sizes(text, which, 29)) items.push_back({path, text, ", sizes + 29", *grown});
+        if (const auto grown = fuzz::with_sizes(text, which, 1, false)) items.push_back({path, text, ", sizes + 1", *grown});
+        if (const auto grown = fuzz::with_sizes(text, which, 29, true)) items.push_back({path, text, ", largest size + 29", *grown});
         if (which.kernel != last)
           for (const char* layout : {"transposed", "reversed", "strided", "offset", "padded", "broadcast"})
             items.push_back({path, text, fmt::format(", {}", layout), fuzz::with_layout(text, which, layout)});
@@ -68,20 +69,24 @@ ExitCode run(const Session& session, const JudgeCommandOptions& options) {
   int agreed = 0, refused = 0;
   double ratio = 0;
   Json failures = Json::array();
-  fuzz::judge_each(static_cast<int>(items.size()), options.seconds,
-                   [&](int i) { return fuzz::judge(items[static_cast<std::size_t>(i)].text, items[static_cast<std::size_t>(i)].which, how); },
-                   [&](int i, const fuzz::Verdict& v) {
-                     const Item& item = items[static_cast<std::size_t>(i)];
-                     ratio = std::max(ratio, v.max_ratio);
-                     if (v.outcome == fuzz::Outcome::agree) ++agreed;
-                     else if (v.outcome == fuzz::Outcome::refused) ++refused;
-                     else {
-                       const std::string where = fmt::format("{}: {}{}: {}", item.file, item.which.kernel, item.what, item.which.text());
-                       failures.push_back({{"case", where}, {"outcome", fuzz::name(v.outcome)}, {"message", v.message}});
-                       if (!session.json) session.terminal.data(fmt::format("{} {}\n  {}\n", fuzz::name(v.outcome), where, v.message));
-                     }
-                     return true;
-                   });
+  const auto judge = [&](int i) { return fuzz::judge(items[static_cast<std::size_t>(i)].text, items[static_cast<std::size_t>(i)].which, how); };
+  const auto record = [&](int i, const fuzz::Verdict& v) {
+    const Item& item = items[static_cast<std::size_t>(i)];
+    ratio = std::max(ratio, v.max_ratio);
+    if (v.outcome == fuzz::Outcome::agree) ++agreed;
+    else if (v.outcome == fuzz::Outcome::refused) ++refused;
+    else {
+      const std::string where = fmt::format("{}: {}{}: {}", item.file, item.which.kernel, item.what, item.which.text());
+      failures.push_back({{"case", where}, {"outcome", fuzz::name(v.outcome)}, {"message", v.message}});
+      if (!session.json) session.terminal.data(fmt::format("{} {}\n  {}\n", fuzz::name(v.outcome), where, v.message));
+    }
+    return true;
+  };
+  if (!options.inside) {
+    fuzz::judge_each(static_cast<int>(items.size()), options.seconds, judge, record);
+  } else {
+    for (int i = 0; i < static_cast<int>(items.size()); ++i) record(i, judge(i));
+  }
   if (session.json) {
     session.write_json({{"device", options.device}, {"cases", items.size()}, {"agreed", agreed}, {"refused", refused}, {"max_error_over_bound", ratio}, {"failures", failures}});
   } else {
@@ -109,6 +114,8 @@ void add_judge(CLI::App& app, Session& session) {
   sub->add_flag("--slow", options->slow, "cases marked slow too");
   sub->add_option("--shard", options->shard, "every N-th case, from the I-th on")->type_name("I/N");
   sub->add_option("--seconds", options->seconds, "for one case (default 120)");
+  sub->add_option("--kernel", options->kernel, "cases of this kernel alone");
+  sub->add_flag("--inside", options->inside, "in this process, for tools that watch one; a crash ends the run");
   sub->add_flag("--list", options->list, "print the cases");
   sub->add_flag("--json", session.json, "one JSON value on stdout");
   sub->callback([&session, options] { session.action = [&session, options] { return run(session, *options); }; });

@@ -1,6 +1,7 @@
 // See variants.h.
 #include "tools/fuzz/variants.h"
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "compiler/interpreter/interpret.h"
@@ -21,17 +22,19 @@ Case with_layout(const std::string& text, Case which, const std::string& layout)
   return which;
 }
 
-std::optional<Case> with_sizes(const std::string& text, Case which, int more) {
+std::optional<Case> with_sizes(const std::string& text, Case which, int more, bool largest_alone) {
   const Checked before = check_case(text, which);
   if (!before.program) return std::nullopt;
-  bool changed = false;
+  const auto value = [](const std::string& digits) { return std::strtoll(digits.c_str(), nullptr, 10); };
+  std::vector<std::string*> sizes;
   for (const ir::Symbol& symbol : before.program->symbols) {
     const auto found = which.settings.find(symbol.name);
-    if (found == which.settings.end() || symbol.compile_time || symbol.type != DType::i64) continue;
-    found->second = std::to_string(std::strtoll(found->second.c_str(), nullptr, 10) + more);
-    changed = true;
+    if (found != which.settings.end() && !symbol.compile_time && symbol.type == DType::i64) sizes.push_back(&found->second);
   }
-  if (!changed) return std::nullopt;
+  if (sizes.empty()) return std::nullopt;
+  if (largest_alone)
+    sizes = {*std::max_element(sizes.begin(), sizes.end(), [&](const std::string* a, const std::string* b) { return value(*a) < value(*b); })};
+  for (std::string* size : sizes) *size = std::to_string(value(*size) + more);
   try {
     const Checked after = check_case(text, which);
     if (!after.program) return std::nullopt;
