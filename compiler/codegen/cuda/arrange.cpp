@@ -45,7 +45,7 @@ namespace {
 
 constexpr std::int64_t kMostColumns = 256;
 /// 32-bit registers of a thread that tiles may take.
-constexpr std::int64_t kMostTileRegisters = 208;
+constexpr std::int64_t kMostTileRegisters = 224;
 
 class Arranger {
  public:
@@ -350,7 +350,14 @@ std::optional<Arrangement> Arranger::run() {
           if (pool[e].op == Op::read && scratch.contains(static_cast<TensorId>(pool[e].payload))) ok = ok && result.registers.contains(static_cast<TensorId>(pool[e].payload));
         });
     }
-    if (ok && taken <= 2 * kMostTileRegisters) return result;
+    if (!ok) continue;
+    // More warps with fewer rows each where a warp's rows would not fit in its registers.
+    while (taken > kMostTileRegisters && result.row_tiles > 1) {
+      result.row_tiles /= 2;
+      result.warps *= 2;
+      taken /= 2;
+    }
+    if (taken <= 2 * kMostTileRegisters) return result;
   }
   return std::nullopt;
 }

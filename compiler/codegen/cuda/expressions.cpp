@@ -69,9 +69,29 @@ std::string KernelPrinter::value(Expr e) {
   }
   if (!is_elementwise(n.op)) throw std::logic_error(fmt::format("operator '{}' reached the code generator", name(n.op)));
   if (n.op == Op::where && (touches_memory(n.args[1]) || touches_memory(n.args[2]))) return guarded_choice(e);
+  if (const std::string folded = folded_exponent(e); !folded.empty()) return define(e, folded);
   std::vector<std::string> args;
   for (Expr a : n.args) args.push_back(value(a));
   return define(e, apply_text(n.op, pool_.type(n.args.back()), n.type, args));
+}
+
+/// In fragments: weights below 2^-126 of a row's largest become 0, and a score less a row's value, times a constant, is one
+/// fused multiply-add. The score is a sum of products, whose own rounding exceeds that of the product with the constant.
+std::string KernelPrinter::folded_exponent(Expr e) {
+  if (!in_fragment_) return "";
+  const Node n = pool_[e];
+  if (n.op == Op::exp2 && n.type == DType::f32) return fmt::format("ex2_flushed({})", value(n.args[0]));
+  if (n.op != Op::mul || n.type != DType::f32) return "";
+  double factor = 0;
+  for (int side = 0; side < 2; ++side) {
+    const Node difference = pool_[n.args[static_cast<std::size_t>(1 - side)]];
+    if (!pool_.is_real_constant(n.args[static_cast<std::size_t>(side)], &factor) || difference.op != Op::sub) continue;
+    const Node score = pool_[difference.args[0]];
+    if (score.op != Op::read || !contracted_.contains(static_cast<TensorId>(score.payload))) return "";
+    const Expr by = n.args[static_cast<std::size_t>(side)];
+    return fmt::format("fmaf({}, {}, -{})", value(difference.args[0]), value(by), value(pool_.mul(difference.args[1], by)));
+  }
+  return "";
 }
 
 /// where(c, a, b) whose branches read memory: only the branch that is taken is evaluated.

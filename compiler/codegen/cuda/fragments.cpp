@@ -93,6 +93,7 @@ void KernelPrinter::hoist(Expr e, IndexId column, const std::set<TensorId>& writ
   if (!e) return;
   const Node n = pool_[e];
   if (n.args.empty() || n.op == Op::previous || n.op == Op::accumulator) return;
+  if (n.op == Op::mul && pool_[n.args[0]].op == Op::sub && pool_.is_constant(n.args[1])) hoist(pool_.mul(pool_[n.args[0]].args[1], n.args[1]), column, written);
   if (!pool_.depends_on(e, column)) {
     bool safe = true;
     compiler::for_each_node(pool_, e, [&](Expr at) {
@@ -196,11 +197,30 @@ void KernelPrinter::contraction_nest(const Nest& nest) {
   forget(row);
   forget(column);
 
-  auto lane_address = [&](const OperandTile& tile, TensorId t, IndexId contiguous, const std::string& major, const std::string& minor) {
-    // Address of element (major, minor), where minor lies side by side.
-    (void)contiguous;
-    return fmt::format("quern_shared_address(tile{} + ({}) * {} + ({}))", t, major, tile.pitch, minor);
+  // Byte addresses: what depends on the lane is one register, the rest are constants of the instructions.
+  auto lane_base = [&](const OperandTile& tile, TensorId t, const std::string& major, const std::string& minor) {
+    const std::string name = fresh("base");
+    line(fmt::format("const unsigned {} = quern_shared_address(tile{}) + (({}) * {} + ({})) * 2;", name, t, major, tile.pitch, minor));
+    return name;
   };
+  auto at = [](const OperandTile& tile, const std::string& base, const std::string& major, const std::string& minor) {
+    return fmt::format("{} + (({}) * {} + ({})) * 2", base, major, tile.pitch, minor);
+  };
+  const auto right_tile = static_cast<TensorId>(pool_[c.right].payload);
+  const OperandTile& tile = a.operands.at(right_tile);
+  const bool right_by_column = tile.dims[1] == c.inner;
+  const std::string right_base = right_by_column ? lane_base(tile, right_tile, "lane % 8 + lane / 16 * 8", "lane / 8 % 2 * 8")
+                                                 : lane_base(tile, right_tile, "lane % 16", "lane / 16 * 8");
+  std::string left_base;
+  bool left_by_row = false;
+  if (!c.left_in_registers) {
+    const auto t = static_cast<TensorId>(pool_[c.left].payload);
+    const OperandTile& left = a.operands.at(t);
+    left_by_row = left.dims[1] == c.inner;
+    const std::string first = fmt::format("warp * {}", 16 * a.row_tiles);
+    left_base = left_by_row ? lane_base(left, t, first + " + lane % 16", "lane / 16 * 8")
+                            : lane_base(left, t, "lane % 8 + lane / 16 * 8", first + " + lane / 8 % 2 * 8");
+  }
   const std::string inner_limit = c.left_in_registers ? limit_text(inner, std::int64_t{steps} * 16) : "";
   const std::string row_limit = c.left_in_registers && (reads_global(u.domain) || reads_global(c.left)) ? limit_text(row, a.rows()) : "";
   line("#pragma unroll");
@@ -244,27 +264,18 @@ void KernelPrinter::contraction_nest(const Nest& nest) {
     forget(inner);
   } else {
     if (u.domain) throw std::logic_error("a contraction of operand tiles has a domain");
-    const auto t = static_cast<TensorId>(pool_[c.left].payload);
-    const OperandTile& tile = a.operands.at(t);
+    const OperandTile& left = a.operands.at(static_cast<TensorId>(pool_[c.left].payload));
     line("#pragma unroll");
     open(fmt::format("for (int rt = 0; rt < {}; ++rt)", a.row_tiles));
-    const std::string base = fmt::format("warp * {} + rt * 16", 16 * a.row_tiles);
-    if (tile.dims[1] == c.inner)
-      line(fmt::format("quern_ldmatrix_x4(left[rt], {});", lane_address(tile, t, c.inner, base + " + lane % 16", "kt * 16 + lane / 16 * 8")));
-    else
-      line(fmt::format("quern_ldmatrix_x4_trans(left[rt], {});",
-                       lane_address(tile, t, a.row, "kt * 16 + lane % 8 + lane / 16 * 8", base + " + lane / 8 % 2 * 8")));
+    if (left_by_row) line(fmt::format("quern_ldmatrix_x4(left[rt], {});", at(left, left_base, "rt * 16", "kt * 16")));
+    else line(fmt::format("quern_ldmatrix_x4_trans(left[rt], {});", at(left, left_base, "kt * 16", "rt * 16")));
     close();
   }
-  const auto t = static_cast<TensorId>(pool_[c.right].payload);
-  const OperandTile& tile = a.operands.at(t);
   line("#pragma unroll");
   open(fmt::format("for (int ct = 0; ct < {}; ct += 2)", columns));
   line("unsigned right[4];");
-  if (tile.dims[1] == c.inner)
-    line(fmt::format("quern_ldmatrix_x4(right, {});", lane_address(tile, t, c.inner, "ct * 8 + lane % 8 + lane / 16 * 8", "kt * 16 + lane / 8 % 2 * 8")));
-  else
-    line(fmt::format("quern_ldmatrix_x4_trans(right, {});", lane_address(tile, t, c.column, "kt * 16 + lane % 16", "ct * 8 + lane / 16 * 8")));
+  if (right_by_column) line(fmt::format("quern_ldmatrix_x4(right, {});", at(tile, right_base, "ct * 8", "kt * 16")));
+  else line(fmt::format("quern_ldmatrix_x4_trans(right, {});", at(tile, right_base, "kt * 16", "ct * 8")));
   line("const unsigned first[2] = {right[0], right[1]}, second[2] = {right[2], right[3]};");
   line("#pragma unroll");
   open(fmt::format("for (int rt = 0; rt < {}; ++rt)", a.row_tiles));

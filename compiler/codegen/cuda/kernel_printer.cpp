@@ -26,7 +26,10 @@ KernelPrinter::KernelPrinter(ModuleText& shared, const tile::Kernel& kernel)
   launch.entry = "quern_" + kernel.name;
   arranged_ = arrange(program_, kernel, shared.options.target);
   launch.threads = arranged_ ? 32 * arranged_->warps : kThreads;
-  if (arranged_) find_rings(kernel.body);
+  if (arranged_) {
+    find_rings(kernel.body);
+    for (const auto& [nest, c] : arranged_->contractions) contracted_.insert(nest->updates[0].target);
+  }
   scopes_.emplace_back();
 }
 
@@ -238,6 +241,8 @@ std::string KernelPrinter::run() {
     }
     const std::string name = fmt::format("x{}", g.index);
     const std::string begin = value(g.begin);
+    // The blocks with the longest walks come first, so that short ones fill the end.
+    if (lengthens_loops(kernel_.body, g.index)) at = fmt::format("({} - 1 - {})", counts[k], at);
     line(fmt::format("const long long {} = {} + {} * {};  // {}", name, begin, at, g.step, "block of the grid"));
     indices_[g.index] = name;
   }
@@ -264,6 +269,13 @@ std::string KernelPrinter::run() {
 
 void KernelPrinter::block(const tile::Block& b) {
   for (const tile::Statement& s : b) std::visit([&](const auto& n) { statement(n); }, s.node);
+}
+
+/// Whether a later block of the index walks a longer loop.
+bool KernelPrinter::lengthens_loops(const tile::Block& b, IndexId index) const {
+  for (const tile::Statement& s : b)
+    if (auto* f = std::get_if<tile::For>(&s.node); f && pool_.depends_on(f->end, index) && !pool_.depends_on(f->begin, index)) return true;
+  return false;
 }
 
 /// Tiles that the loops below fill ahead of their use.

@@ -51,6 +51,7 @@ class KernelPrinter {
   std::string define(ir::Expr e, const std::string& text);
   std::string read(ir::Expr e);
   std::string guarded_choice(ir::Expr e);
+  std::string folded_exponent(ir::Expr e);
   bool touches_memory(ir::Expr e) const;
   void forget_reads();
   std::string offset_text(ir::TensorId tensor, const std::vector<ir::Expr>& subscripts);
@@ -135,6 +136,7 @@ class KernelPrinter {
   Pipeline pipeline_of(const tile::For& loop) const;
   bool in_pipeline(const Pipeline& pipeline, const tile::Nest* nest) const;
   void pipelined_loop(const tile::For& loop, const Pipeline& pipeline);
+  bool lengthens_loops(const tile::Block& block, ir::IndexId index) const;
   void find_rings(const tile::Block& block);
 
   struct TilePlace {
@@ -160,6 +162,8 @@ class KernelPrinter {
   bool uses_exchange_ = false;
   std::string team_mask_ = "team_mask";
   std::optional<Arrangement> arranged_;
+  bool in_fragment_ = false;
+  std::set<ir::TensorId> contracted_;   // register tiles that are sums of products
   std::set<ir::TensorId> rings_;        // operand tiles that are rings of stages
   std::set<ir::TensorId> pending_;      // tiles with copies under way
   std::set<ir::Expr> whole_ends_;       // ends of blocks that are known to be whole

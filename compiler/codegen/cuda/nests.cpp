@@ -344,8 +344,13 @@ void KernelPrinter::statement(const Nest& nest) {
   scopes_.emplace_back();
   switch (arranged_ ? arranged_->kinds.at(&nest) : NestKind::flat) {
     case NestKind::flat: flat_nest(nest); break;
-    case NestKind::arranged: fragment_nest(nest); break;
-    case NestKind::contraction: contraction_nest(nest); break;
+    case NestKind::arranged:
+    case NestKind::contraction:
+      in_fragment_ = true;
+      if (arranged_->contractions.contains(&nest)) contraction_nest(nest);
+      else fragment_nest(nest);
+      in_fragment_ = false;
+      break;
     case NestKind::copy: copy_nest(nest); break;
   }
   scopes_.pop_back();
