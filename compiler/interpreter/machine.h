@@ -186,7 +186,8 @@ class Total {
     if (!std::isfinite(t.v)) u = Value<R>::real(0, kInf);
     add(u);
   }
-  Value<R> finish(const Precision& p, double roundings = 0) const {
+  /// `roundings` more of the sum of sizes, `outside` more of the sum itself.
+  Value<R> finish(const Precision& p, double roundings = 0, double outside = 0) const {
     if (nan_) return Value<R>::real(std::numeric_limits<R>::quiet_NaN(), 0);  // whatever the other terms are
     if (error_ == kInf) return Value<R>::real(value_, kInf);
     // Partial sums of both signs may overflow: an infinity then meets its opposite.
@@ -196,7 +197,8 @@ class Total {
     if (std::isinf(value_)) return Value<R>::real(std::copysign(std::numeric_limits<R>::max(), value_), 0);
     double e = error_;
     if (!exact(p))
-      e += (static_cast<double>(count_ > 1 ? count_ - 1 : 0) + roundings) * p.eps * (size_ + error_);
+      e += (static_cast<double>(count_ > 1 ? count_ - 1 : 0) + roundings) * p.eps * (size_ + error_) +
+           outside * p.eps * (std::fabs(static_cast<double>(value_)) + error_);
     const bool out = std::fabs(static_cast<double>(value_)) + e > p.largest;
     if (size_ + e > p.largest && !out) e = kInf;  // a partial sum may overflow
     return Value<R>::real(value_, e);

@@ -77,7 +77,8 @@ Value<R> Machine<R>::sum(const Form& f) {
     else
       total.maybe(v, m == Member::maybe_yes);
   });
-  V out = total.finish(precision(f.type));
+  // A factor outside rounds once, also where its products with the terms happen to be exact.
+  V out = total.finish(precision(f.type), 0, static_cast<double>(f.leaving.size()));
   if (depends_on_rewriting(f, out)) out.e = kInf;
   out.e *= laxity_;
   return out;
@@ -303,7 +304,7 @@ Value<R> Machine<R>::statistic(const Form& f) {
   }
   const auto n = static_cast<double>(values.size());
   if (values.empty()) return V::real(0);
-  V s = total.finish(p, 1);
+  V s = total.finish(p, 1, static_cast<double>(f.leaving.size()));
   if (f.reducer == Reducer::mean && depends_on_rewriting(f, s)) s.e = kInf;
   const V divisor = V::real(static_cast<R>(n));
   V mean = apply_float<R>(Op::div, p, false, s, divisor, s);

@@ -214,6 +214,15 @@ TEST_CASE("stored values divide exactly; computed ones may meet the reciprocal o
   CHECK_FALSE(run("kernel f(x: f32[N]) -> (y: f32) { y = mean[n](x[n]) }", {row(std::vector<double>(41, 1))}).accepts({off}));
 }
 
+TEST_CASE("a factor outside its sum rounds once, also where a product with it is exact") {
+  const double f = 1.75, first = 1 + 0x1p-21, second = 0x1p-24 + 0x1p-29;  // both products are exact, the sum rounds up
+  const Run r = run("kernel f(f: f32[1], x: f32[1,N]) -> (y: f64[1]) { y[m] = sum[n](f[m] * x[m,n]) }", {row({f}), Array{{1, 2}, {first, second}}});
+  const float sum = static_cast<float>(first) + static_cast<float>(second), outside = static_cast<float>(f) * sum;
+  CHECK(std::fabs(outside - f * (first + second)) > 0x1p-24 * f);  // more than the one rounding of a sum of two
+  CHECK(r.accepts({outside}));
+  CHECK_FALSE(r.accepts({outside + 0x1p-22}));
+}
+
 TEST_CASE("linear recurrences may be combined in another order, others run as they stand") {
   const std::vector<double> x = {0x1p24, 1, 1, 1};  // one after the other the ones are lost, added up first they are not
   const auto scan = [&](const std::string& step) {

@@ -235,7 +235,7 @@ void Builder::whole_statement() {
   if (kind < 8 && !shape.empty()) {
     const Size k = literal_size(rng.between(1, 3));
     std::string x = whole(shape, 1);
-    if (x.starts_with("one_hot(")) x = "f32(" + x + ')';  // whole numbers, and the values are declared as floats
+    if (x.starts_with("one_hot(")) x.insert(0, "f32(") += ')';  // whole numbers, and the values are declared as floats
     Shape out = shape;
     out.back() = k;
     const std::string v = temporary(DType::f32, out).name;
