@@ -342,9 +342,11 @@ Real power(Real x, Real y) {
   Real low = carry + (tail + (q_low * 2.0 + s.k * kLn2Low64));
   Real sum = high + low;
   low = low - (sum - high);
-  // y log a, then e to it.
-  Real p = sum * y;
-  Real p_low = m.product_error(sum, y, p) + low * y;
+  // y log a, then e to it. Beyond 2^100 more of y says nothing more, and its halves would overflow.
+  Real far = m.n(0x1p100);
+  Real t = m.pick(m.less(m.abs(y), far), y, m.copysign(far, y));
+  Real p = sum * t;
+  Real p_low = m.product_error(sum, t, p) + low * t;
   Value* calm = m.less(m.abs(p), m.n(1e6));
   p_low = m.pick(calm, p_low, m.n(0));
   Real e = exponential(p);

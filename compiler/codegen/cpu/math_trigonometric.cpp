@@ -234,8 +234,9 @@ Real cube_root(Real x) {
   // In f64. The exponent field divided by 3 gives 5 bits; Halley's iteration triples them.
   const Math& m = *x.m;
   Real a = m.abs(x);
-  Value* tiny = m.less(a, m.n(0x1p-1022));
-  Real s = m.pick(tiny, a * 0x1p54, a);
+  // At the ends of the range, where there is no exponent field or a cube overflows, a power of 8 is taken out.
+  Value *tiny = m.less(a, m.n(0x1p-1022)), *huge = m.greater(a, m.n(0x1p1000));
+  Real s = m.pick(tiny, a * 0x1p54, m.pick(huge, a * 0x1p-54, a));
   const double magic = 0x1.8p52;
   Value* high = m.b.CreateLShr(m.bits(s), m.word(32));
   Real h = m.real(m.b.CreateAdd(high, m.bits(m.n(magic)))) - magic;
@@ -251,7 +252,7 @@ Real cube_root(Real x) {
   Real cube = square * y;
   Real cube_error = m.product_error(square, y, cube) + error * y;
   y = y - ((cube - s) + cube_error) / (square * 3.0);
-  y = m.pick(tiny, y * 0x1p-18, y);
+  y = m.pick(tiny, y * 0x1p-18, m.pick(huge, y * 0x1p18, y));
   Value* itself = m.b.CreateOr(m.b.CreateOr(m.equal(a, m.n(0)), m.equal(a, m.infinity())), m.is_nan(x));
   return m.pick(itself, x, m.copysign(y, x));
 }
