@@ -5,6 +5,7 @@
 #include "tests/catch.h"
 #include "tests/cuda_programs/emulated_device.h"
 #include "tests/programs/programs.h"
+#include "tools/fuzz/variants.h"
 
 using namespace quern;
 
@@ -44,7 +45,7 @@ TEST_CASE("strided, reversed, transposed, offset, padded and repeated inputs are
   for (const test::ExampleFile& file : test::examples()) {
     std::string last;
     for (const fuzz::Case& which : file.cases) {
-      if (which.kernel != last) agree(file, test::with_layout(file.text, which, layouts[turn++ % layouts.size()]));
+      if (which.kernel != last) agree(file, fuzz::with_layout(file.text, which, layouts[turn++ % layouts.size()]));
       last = which.kernel;
     }
   }
