@@ -36,6 +36,11 @@ JudgeOptions judge_options_of(std::uint64_t seed, Device device, const std::stri
 
 FuzzReport run_fuzz(const FuzzOptions& options, const std::function<void(int, const Failure*)>& progress) {
   FuzzReport report;
+  const auto how_to_judge = [&](std::uint64_t seed) {
+    JudgeOptions how = judge_options_of(seed, options.device, options.mutant);
+    how.compile = options.compile;
+    return how;
+  };
   int done = 0;
   const auto record = [&](std::uint64_t seed, const Verdict& v) {
     ++done;
@@ -56,7 +61,7 @@ FuzzReport run_fuzz(const FuzzOptions& options, const std::function<void(int, co
     f.verdict = v;
     f.program = program;
     if (options.shrink) {
-      const JudgeOptions how = judge_options_of(seed, options.device, options.mutant);
+      const JudgeOptions how = how_to_judge(seed);
       // An edit may break a program in a way of its own, which is another fault than a printed form that changes.
       const bool by_message = v.outcome == Outcome::invalid;
       const std::string kind = v.message.substr(0, v.message.find('\n'));
@@ -64,7 +69,7 @@ FuzzReport run_fuzz(const FuzzOptions& options, const std::function<void(int, co
         const Verdict now = judge_apart(smaller, how, options.seconds_per_program);
         return now.outcome == v.outcome && (!by_message || now.message.compare(0, kind.size(), kind) == 0);
       };
-      f.program = shrink(program, fails_alike, v.outcome == Outcome::hang ? 12 : options.device == Device::cuda ? 60 : 300);  // each starts a GPU anew
+      f.program = shrink(program, fails_alike, v.outcome == Outcome::hang ? 12 : options.device == Device::cuda || options.compile ? 60 : 300);  // each starts a GPU anew
       if (f.program != program) f.verdict = judge_apart(f.program, how, options.seconds_per_program);
     }
     report.failures.push_back(std::move(f));
@@ -73,7 +78,7 @@ FuzzReport run_fuzz(const FuzzOptions& options, const std::function<void(int, co
   judge_each(options.count, options.seconds_per_program,
              [&](int item) {
                const std::uint64_t seed = options.seed + static_cast<std::uint64_t>(item);
-               return judge_all(program_of(seed), judge_options_of(seed, options.device, options.mutant));
+               return judge_all(program_of(seed), how_to_judge(seed));
              },
              [&](int item, const Verdict& v) {
                record(options.seed + static_cast<std::uint64_t>(item), v);

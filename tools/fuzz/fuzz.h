@@ -17,6 +17,7 @@ struct FuzzOptions {
   std::uint64_t seed = 1;
   int count = 100;
   Device device = Device::cpu;
+  decltype(JudgeOptions::compile) compile;  // a device of the tests instead
   bool shrink = true;
   int seconds_per_program = 60;
   int most_failures = 20;      // stop after as many

@@ -56,6 +56,7 @@ Block::Block(int threads_of_block, Order order, std::uint64_t seed, const std::v
 }
 
 void Block::enter(void* self) {
+  Fiber::has_entered();
   Block& b = *static_cast<Block*>(self);
   b.come_back();
   b.kernel_(b.words_);
@@ -69,6 +70,7 @@ std::string Block::run(std::uint32_t index, void (*kernel)(const void*), const v
   words_ = words;
   block = {index, 0, 0};
   error_.clear();
+  scheduler_.is_thread();
   for (NamedBarrier& b : barriers_) b = {};
   for (int t = 0; t < count_; ++t) {
     Thread& thread_of = threads_[static_cast<std::size_t>(t)];

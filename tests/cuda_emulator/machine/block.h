@@ -25,6 +25,8 @@ class Block final : public quern_emulated::Machine {
 
   /// What the running thread does is at fault (from a signal handler too): remembered for `run` to return.
   void blame(const std::string& what, int line);
+  /// The signal handler has led out of the thread that was at fault.
+  void has_landed() { scheduler_.has_landed(); }
   const std::string& fault() const { return error_; }
   const Stacks& stacks() const { return stacks_; }
 

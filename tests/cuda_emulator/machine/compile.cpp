@@ -7,10 +7,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <regex>
 #include <sstream>
 #include <stdexcept>
 #include <vector>
@@ -68,7 +68,7 @@ void* compile_and_open(const std::string& source) {
   const std::string compiler = other && *other ? other : "c++";
   // Two steps, so that the runtime of the sanitizer is not linked: the shim has handlers of its own.
   const bool ok =
-      run({compiler, "-std=c++20", "-O1", "-c", "-w", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-fno-strict-aliasing", "-fno-exceptions",
+      run({compiler, "-std=c++20", "-Og", "-c", "-w", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-fno-strict-aliasing", "-fno-exceptions",
            "-fno-rtti", "-fwrapv", "-fno-threadsafe-statics", "-fsanitize=alignment,bounds", "-fno-sanitize-recover=all", "-DQUERN_EMULATED=1",
            "-include", QUERN_SOURCE_DIR "/tests/cuda_emulator/shim/cuda.h", "-o", object, cpp}, log) &&
       run({compiler, "-shared", "-Wl,-Bsymbolic", "-o", library, object}, log);
@@ -83,23 +83,35 @@ void* compile_and_open(const std::string& source) {
   return opened;
 }
 
+// extern __shared__ __align__(16) T name[];  becomes  T* const name = quern_emulated::DynamicShared();
 std::string rewritten(const std::string& text, std::size_t* dynamic_alignment) {
-  static const std::regex declaration(R"(extern\s+__shared__\s+([^;\[]*[\s>*])(\w+)\s*\[\s*\]\s*;)");
-  static const std::regex alignment(R"((?:__align__|alignas)\s*\(\s*(\d+)\s*\))");
+  const auto blank = [](char c) { return c == ' ' || c == '\n' || c == '\t'; };
+  const auto part_of_name = [](char c) { return c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
   std::string out;
-  auto from = text.begin();
-  for (std::sregex_iterator it(text.begin(), text.end(), declaration), end; it != end; ++it) {
-    const std::smatch& m = *it;
-    const std::string type = m[1].str();
-    std::smatch asked;
-    if (std::regex_search(type, asked, alignment)) *dynamic_alignment = std::max<std::size_t>(*dynamic_alignment, std::stoul(asked[1].str()));
-    out.append(from, m[0].first);
-    out += std::regex_replace(type, alignment, "") + "* const " + m[2].str() + " = quern_emulated::DynamicShared();";
-    out.append(static_cast<std::size_t>(std::count(m[0].first, m[0].second, '\n')), '\n');
-    from = m[0].second;
+  std::size_t from = 0;
+  for (std::size_t at = 0; (at = text.find("extern", at)) != std::string::npos;) {
+    const std::size_t start = at;
+    at += 6;
+    std::size_t keyword = at;
+    while (keyword < text.size() && blank(text[keyword])) ++keyword;
+    if (text.compare(keyword, 10, "__shared__") != 0) continue;
+    const std::size_t end = text.find(';', keyword), bracket = text.find('[', keyword);
+    if (end == std::string::npos || bracket > end) continue;
+    std::string type = text.substr(keyword + 10, bracket - keyword - 10);
+    for (std::size_t a; (a = type.find("__align__(")) != std::string::npos;) {
+      const std::size_t close = type.find(')', a);
+      *dynamic_alignment = std::max<std::size_t>(*dynamic_alignment, std::strtoul(type.c_str() + a + 10, nullptr, 10));
+      type.erase(a, close - a + 1);
+    }
+    while (!type.empty() && blank(type.back())) type.pop_back();
+    std::size_t name = type.size();
+    while (name > 0 && part_of_name(type[name - 1])) --name;
+    out.append(text, from, start - from);
+    out += type.substr(0, name) + "* const " + type.substr(name) + " = quern_emulated::DynamicShared();";
+    out.append(static_cast<std::size_t>(std::count(text.begin() + static_cast<std::ptrdiff_t>(start), text.begin() + static_cast<std::ptrdiff_t>(end), '\n')), '\n');
+    at = from = end + 1;
   }
-  out.append(from, text.end());
-  return out;
+  return out + text.substr(from);
 }
 
 }  // namespace quern::emulator

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <cstddef>
-#include <vector>
+#include <memory>
 
 namespace quern::emulator {
 
@@ -34,20 +34,28 @@ class Fiber {
   void start(char* top, void (*entry)(void*), void* argument);
   /// Saves the running fiber in `from` and goes on in `to`.
   static void switch_to(Fiber& from, Fiber& to);
+  /// This fiber is what runs now, on the stack of the process's thread: to be said of the one that others return to.
+  void is_thread();
 
-#if defined(__x86_64__)
- private:
-  void* stack_pointer_ = nullptr;
-#else
+  // The address sanitizer wants to know of stacks; nothing otherwise.
+  /// First thing on a new stack.
+  static void has_entered();
+  /// A jump out of a fiber has led back to this one.
+  void has_landed();
+
   Fiber();
   ~Fiber();
   Fiber(const Fiber&) = delete;
   Fiber& operator=(const Fiber&) = delete;
 
  private:
+  void set_stack(char* top);
+
+  void* stack_pointer_ = nullptr;         // x86-64
   struct Context;
-  Context* context_;
-#endif
+  std::unique_ptr<Context> context_;      // elsewhere
+  const void* stack_ = nullptr;
+  std::size_t stack_bytes_ = 0;
 };
 
 }  // namespace quern::emulator

@@ -137,7 +137,10 @@ std::string Text::launch(std::size_t entry, const Grid& grid, const void* parame
     block.blame(where, 0);
     error = block.fault();
   });
-  if (sigsetjmp(back, 1) != 0) return error;
+  if (sigsetjmp(back, 1) != 0) {
+    block.has_landed();
+    return error;
+  }
 
   std::mt19937_64 random(how.seed);
   std::vector<std::uint32_t> shuffled;

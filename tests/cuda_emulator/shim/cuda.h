@@ -11,6 +11,13 @@ __attribute__((visibility("default"))) quern_emulated::Machine* quern_machine = 
 __attribute__((visibility("default"))) int quern_namespace_scope = 0;
 }
 
+namespace quern_emulated {
+[[noreturn]] inline void fail(const char* what, int line) {
+  quern_machine->fail(quern_machine, what, line);
+  __builtin_unreachable();
+}
+}  // namespace quern_emulated
+
 using size_t = decltype(sizeof(0));
 
 #include "keywords.h"

@@ -61,19 +61,19 @@ inline unsigned shared_address(const void* p, int line) {
   const auto fixed = reinterpret_cast<unsigned long>(quern_machine->static_shared);
   if (at - dynamic <= quern_machine->dynamic_bytes) return static_cast<unsigned>(kDynamicWindow + quern_machine->dynamic_alignment + (at - dynamic));
   if (at - fixed < quern_machine->static_bytes) return static_cast<unsigned>(kStaticWindow + (at - fixed));
-  quern_machine->fail(quern_machine, "the shared address of something that is not in shared memory", line);
+  quern_emulated::fail("the shared address of something that is not in shared memory", line);
 }
 
 /// `bytes` of shared memory at a 32-bit address.
 inline unsigned char* shared_memory(unsigned address, unsigned bytes, unsigned alignment, int line) {
   const unsigned begin = kDynamicWindow + static_cast<unsigned>(quern_machine->dynamic_alignment);
-  if (address % alignment != 0) quern_machine->fail(quern_machine, "a shared address is not aligned", line);
+  if (address % alignment != 0) quern_emulated::fail("a shared address is not aligned", line);
   if (address >= kStaticWindow) {
     if (address - kStaticWindow + bytes <= quern_machine->static_bytes) return quern_machine->static_shared + (address - kStaticWindow);
   } else if (address >= begin && address - begin + bytes <= quern_machine->dynamic_bytes) {
     return quern_machine->dynamic_shared + (address - begin);
   }
-  quern_machine->fail(quern_machine, "a shared address outside of shared memory", line);
+  quern_emulated::fail("a shared address outside of shared memory", line);
 }
 
 }  // namespace quern_emulated
@@ -104,7 +104,7 @@ inline void __threadfence() {}
 inline void __threadfence_block() {}
 inline void __threadfence_system() {}
 inline void __nanosleep(unsigned, int line = __builtin_LINE()) { quern_machine->yield(quern_machine, line); }
-[[noreturn]] inline void __trap(int line = __builtin_LINE()) { quern_machine->fail(quern_machine, "__trap", line); }
+[[noreturn]] inline void __trap(int line = __builtin_LINE()) { quern_emulated::fail("__trap", line); }
 inline long long clock64() { return quern_machine->clock; }
 inline int clock() { return static_cast<int>(quern_machine->clock); }
 

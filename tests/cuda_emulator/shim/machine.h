@@ -35,7 +35,7 @@ struct Machine {
   /// Lets other threads run.
   void (*yield)(Machine*, int line) = nullptr;
   /// Stops the launch with a message. Does not return.
-  [[noreturn]] void (*fail)(Machine*, const char* what, int line) = nullptr;
+  void (*fail)(Machine*, const char* what, int line) = nullptr;
   /// cp.async of the thread that runs.
   void (*copy_issue)(Machine*, void* to, const void* from, int bytes, int line) = nullptr;
   void (*copy_commit)(Machine*) = nullptr;

@@ -49,12 +49,12 @@ extern "C" {
 inline __attribute__((used, visibility("hidden"))) void __ubsan_handle_out_of_bounds_abort(quern_emulated::BadIndex* data, unsigned long index) {
   quern_emulated::Message m;
   m.add("index ").add(static_cast<long>(index)).add(" is outside of ").add(data->array->name);
-  quern_machine->fail(quern_machine, m.text, static_cast<int>(data->place.line));
+  quern_emulated::fail(m.text, static_cast<int>(data->place.line));
 }
 inline __attribute__((used, visibility("hidden"))) void __ubsan_handle_type_mismatch_v1_abort(quern_emulated::BadAddress* data, unsigned long address) {
   quern_emulated::Message m;
   m.add("an address that is ").add(static_cast<long>(address % (1ul << data->log_alignment))).add(" beyond a multiple of ");
   m.add(1l << data->log_alignment).add(" bytes is used as ").add(data->type->name);
-  quern_machine->fail(quern_machine, m.text, static_cast<int>(data->place.line));
+  quern_emulated::fail(m.text, static_cast<int>(data->place.line));
 }
 }

@@ -116,8 +116,8 @@ inline void quern_ldmatrix_x2_trans(unsigned (&r)[2], unsigned shared_address, i
 }
 
 inline void quern_cp_async_16(unsigned shared_address, const void* global, int bytes, int line = __builtin_LINE()) {
-  if (bytes < 0 || bytes > 16) quern_machine->fail(quern_machine, "quern_cp_async_16 copies 0 to 16 bytes", line);
-  if (bytes > 0 && reinterpret_cast<unsigned long>(global) % 16 != 0) quern_machine->fail(quern_machine, "quern_cp_async_16 from an address that is not aligned to 16 bytes", line);
+  if (bytes < 0 || bytes > 16) quern_emulated::fail("quern_cp_async_16 copies 0 to 16 bytes", line);
+  if (bytes > 0 && reinterpret_cast<unsigned long>(global) % 16 != 0) quern_emulated::fail("quern_cp_async_16 from an address that is not aligned to 16 bytes", line);
   quern_machine->copy_issue(quern_machine, quern_emulated::shared_memory(shared_address, 16, 16, line), global, bytes, line);
 }
 inline void quern_cp_async_commit() { quern_machine->copy_commit(quern_machine); }

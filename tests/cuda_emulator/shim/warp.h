@@ -31,7 +31,7 @@ inline T shuffle(const char* name, unsigned mask, T value, int by, int width, in
     T value, result;
     int by, width, line;
   } mine{value, value, by, width, line};
-  if (width < 1 || width > 32 || (width & (width - 1))) quern_machine->fail(quern_machine, "the width of a shuffle is no power of two up to 32", line);
+  if (width < 1 || width > 32 || (width & (width - 1))) quern_emulated::fail("the width of a shuffle is no power of two up to 32", line);
   together(name, mask, mine, [](Post* const* lanes, unsigned all) {
     for (int i = 0; i < 32; ++i) {
       if (!lanes[i]) continue;
@@ -39,7 +39,7 @@ inline T shuffle(const char* name, unsigned mask, T value, int by, int width, in
       if (from < 0 || from > 31 || !(all >> from & 1)) {
         Message m;
         m.add("lane ").add(i).add(" of a shuffle takes from lane ").add(from).add(", which is not in the mask");
-        quern_machine->fail(quern_machine, m.text, lanes[i]->line);
+        quern_emulated::fail(m.text, lanes[i]->line);
       }
       lanes[i]->result = lanes[from]->value;
     }
