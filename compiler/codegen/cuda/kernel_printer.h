@@ -57,6 +57,7 @@ class KernelPrinter {
   std::string offset_text(ir::TensorId tensor, const std::vector<ir::Expr>& subscripts);
   std::string checked_subscripts(ir::TensorId tensor, const std::vector<ir::Expr>& subscripts, std::vector<std::string>* texts);
   void store(ir::TensorId tensor, const std::vector<ir::Expr>& subscripts, const std::string& value, DType from);
+  void store_point(const tile::Update& update);
   std::string local_int(ir::Expr e);
 
   // Structure (kernel_printer.cpp, nests.cpp, selects.cpp).
@@ -82,6 +83,8 @@ class KernelPrinter {
     std::vector<std::size_t> kept, reduced;  // dims, the fastest last
     int team = 1;                            // threads that share a kept point; a power of two
     bool neighbours = true;                  // a team is consecutive threads; else threads a team's number apart
+    int vector = 1;                          // consecutive points of the fastest dim that a thread takes at once
+    bool kept_vector = false;                // that dim is a kept one, else a reduced one
     int threads = 256;                       // of the block
     int teams() const { return threads / team; }
   };
@@ -90,15 +93,29 @@ class KernelPrinter {
     std::size_t update = 0;
     DType type = DType::f32;
     std::string value, position;  // variables; position empty without one
-    std::string prefix;           // scans: what was there before the steps at hand
+    std::string stem;             // of names made for it
   };
   Split split_of(const tile::Nest& nest) const;
+  void hoist_tiles(ir::Expr e, const std::vector<ir::IndexId>& moving, const std::set<ir::TensorId>& written);
   void loop_over(const tile::Nest& nest, const Split& split);
   bool is_separated(const tile::Nest& nest, std::size_t dim) const;
   std::optional<std::int64_t> extent_bound(const tile::Dim& dim) const;
   int access_score(const tile::Nest& nest, ir::IndexId index) const;
   DType accumulator_type(const tile::Update& update) const;
-  void begin_sums(const tile::Nest& nest, std::vector<Accumulation>& sums);
+  void begin_sums(const tile::Nest& nest, std::vector<Accumulation>& sums, int vector = 1);
+
+  // Vectors (vectors.cpp): 16-byte accesses of flat nests.
+  int vector_of(const tile::Nest& nest, std::size_t dim) const;
+  bool lies_along(ir::TensorId tensor, const std::vector<ir::Expr>& subscripts, ir::IndexId index) const;
+  bool is_always_inside(ir::TensorId tensor, const std::vector<ir::Expr>& subscripts) const;
+  struct VectorStore {
+    std::string array;
+    ir::TensorId target;
+    std::string address;
+  };
+  void load_vectors(const tile::Nest& nest, ir::IndexId index, int vector);
+  void prepare_stores(const tile::Nest& nest, ir::IndexId index, int vector);
+  void store_vectors(int vector);
   void at_point(const tile::Nest& nest, std::vector<Accumulation>& sums);
   void combine_team(const Split& split, const tile::Update& update, const Accumulation& sum);
   void finish(const tile::Update& update, const Accumulation& sum);
@@ -160,6 +177,9 @@ class KernelPrinter {
   std::string accumulator_[2], previous_;
   Touched touched_;
   bool uses_exchange_ = false;
+  std::unordered_map<std::uint32_t, std::string> vector_reads_;  // read -> the array that holds the vector
+  std::map<std::size_t, VectorStore> vector_stores_;             // by update of the nest
+  std::size_t update_ = 0;                                       // being printed
   std::string team_mask_ = "team_mask";
   std::optional<Arrangement> arranged_;
   bool in_fragment_ = false;

@@ -114,7 +114,12 @@ KernelPrinter::Split KernelPrinter::split_of(const Nest& nest) const {
   };
   fastest_last(split.kept);
   if (!scans && !ordered) fastest_last(split.reduced);
-  if (split.reduced.empty() || scans || ordered) return split;
+  if (scans || scatters) return split;
+  if (split.reduced.empty()) {
+    if (!split.kept.empty()) split.vector = vector_of(nest, split.kept.back());
+    split.kept_vector = true;
+    return split;
+  }
 
   std::optional<std::int64_t> kept_bound = 1;
   for (std::size_t d : split.kept) {
@@ -130,6 +135,14 @@ KernelPrinter::Split KernelPrinter::split_of(const Nest& nest) const {
   std::int64_t team = 1;
   if (kept_bound) team = power_below(launch.threads / std::min<std::int64_t>(power_above(*kept_bound), launch.threads));
   if (split.neighbours && score[inner] > 0) team = std::max<std::int64_t>(team, 32);
+  // A vector for each thread, along the dim that threads share or, where they do not, the kept one.
+  split.kept_vector = !split.neighbours;
+  if (split.kept_vector ? !split.kept.empty() : true) split.vector = vector_of(nest, split.kept_vector ? split.kept.back() : inner);
+  if (!split.kept_vector && inner_bound) team = std::min(team, power_below((*inner_bound + split.vector - 1) / split.vector));
+  if (split.kept_vector && kept_bound && split.vector > 1) {
+    const std::int64_t chunks = std::max<std::int64_t>(1, *kept_bound / split.vector);
+    team = power_below(launch.threads / std::min<std::int64_t>(power_above(chunks), launch.threads));
+  }
   split.team = static_cast<int>(std::clamp<std::int64_t>(team, 1, most));
   return split;
 }
@@ -164,7 +177,7 @@ std::string KernelPrinter::combined(const Update& u, DType type, const std::stri
   }
 }
 
-void KernelPrinter::begin_sums(const Nest& nest, std::vector<Accumulation>& sums) {
+void KernelPrinter::begin_sums(const Nest& nest, std::vector<Accumulation>& sums, int vector) {
   sums.clear();
   for (std::size_t i = 0; i < nest.updates.size(); ++i) {
     const Update& u = nest.updates[i];
@@ -172,14 +185,21 @@ void KernelPrinter::begin_sums(const Nest& nest, std::vector<Accumulation>& sums
     Accumulation sum;
     sum.update = i;
     sum.type = accumulator_type(u);
-    sum.value = fresh("sum");
+    sum.stem = fresh("sum");
+    sum.value = vector > 1 ? sum.stem + "[e]" : sum.stem;
     const bool scan = u.kind == UpdateKind::scan;
     const std::string from = scan && u.start ? cast_text(pool_.type(u.start), sum.type, value(u.start)) : identity(u.reducer, sum.type);
-    line(fmt::format("{} {} = {};", value_type(sum.type), sum.value, from));
-    if (has_position(u.reducer)) {
-      sum.position = fresh("at");
-      line(fmt::format("int {} = -1;", sum.position));
+    const std::string at = has_position(u.reducer) ? fresh("at") : "";
+    if (vector > 1) {
+      line(fmt::format("{} {}[{}];", value_type(sum.type), sum.stem, vector));
+      if (!at.empty()) line(fmt::format("int {}[{}];", at, vector));
+      line(fmt::format("for (int e = 0; e < {}; ++e) {} = {};", vector, sum.value, from));
+      if (!at.empty()) line(fmt::format("for (int e = 0; e < {}; ++e) {}[e] = -1;", vector, at));
+    } else {
+      line(fmt::format("{} {} = {};", value_type(sum.type), sum.value, from));
+      if (!at.empty()) line(fmt::format("int {} = -1;", at));
     }
+    if (!at.empty()) sum.position = vector > 1 ? at + "[e]" : at;
     sums.push_back(sum);
   }
 }
@@ -235,8 +255,8 @@ void KernelPrinter::at_point(const Nest& nest, std::vector<Accumulation>& sums) 
         scopes_.emplace_back();
       }
       if (u.kind == UpdateKind::store) {
-        const std::string x = value(u.body);
-        store(u.target, u.subscripts, x, pool_.type(u.body));
+        update_ = i;
+        store_point(u);
       } else if (u.kind == UpdateKind::scatter) {
         scatter(u);
       } else {
@@ -276,13 +296,13 @@ void KernelPrinter::combine_team(const Split& split, const Update& u, const Accu
     if (split.team <= 32) return;
   }
   uses_exchange_ = true;
-  line(fmt::format("{}* const passed_{} = ({}*)exchange;", type, s.value, type));
-  if (!s.position.empty()) line(fmt::format("int* const passed_{} = (int*)(exchange + {});", s.position, split.threads * 8));
+  line(fmt::format("{}* const passed_{} = ({}*)exchange;", type, s.stem, type));
+  if (!s.position.empty()) line(fmt::format("int* const passed_{}_at = (int*)(exchange + {});", s.stem, split.threads * 8));
   auto pass = [&](const std::string& slot) {
-    line(fmt::format("passed_{}[{}] = {};", s.value, slot, s.value));
-    if (!s.position.empty()) line(fmt::format("passed_{}[{}] = {};", s.position, slot, s.position));
+    line(fmt::format("passed_{}[{}] = {};", s.stem, slot, s.value));
+    if (!s.position.empty()) line(fmt::format("passed_{}_at[{}] = {};", s.stem, slot, s.position));
   };
-  auto take = [&](const std::string& slot) { merge(fmt::format("passed_{}[{}]", s.value, slot), fmt::format("passed_{}[{}]", s.position, slot)); };
+  auto take = [&](const std::string& slot) { merge(fmt::format("passed_{}[{}]", s.stem, slot), fmt::format("passed_{}_at[{}]", s.stem, slot)); };
   if (split.neighbours) {
     // One value a warp; the first thread of the team takes them in order.
     open("if (thread % 32 == 0)");
@@ -370,6 +390,26 @@ void KernelPrinter::flat_nest(const Nest& nest) {
   loop_over(nest, split_of(nest));
 }
 
+/// Evaluates ahead of the inner loops what does not change in them. Tiles alone may be read early: they have every point.
+void KernelPrinter::hoist_tiles(Expr e, const std::vector<IndexId>& moving, const std::set<TensorId>& written) {
+  if (!e) return;
+  const Node n = pool_[e];
+  if (n.args.empty() || n.op == Op::previous || n.op == Op::accumulator) return;
+  if (!pool_.depends_on_any(e, moving)) {
+    bool safe = true;
+    compiler::for_each_node(pool_, e, [&](Expr at) {
+      const Node& x = pool_[at];
+      const auto t = static_cast<TensorId>(x.payload);
+      if (x.op == Op::accumulator || x.op == Op::previous || (x.op == Op::read && (!tiles_.contains(t) || written.contains(t)))) safe = false;
+    });
+    if (safe) {
+      value(e);
+      return;
+    }
+  }
+  for (Expr a : n.args) hoist_tiles(a, moving, written);
+}
+
 void KernelPrinter::loop_over(const Nest& nest, const Split& split) {
   const bool together = split.team > 32 || (split.team > 1 && !split.neighbours);  // the block walks in step
   std::vector<std::string> begin(nest.dims.size()), extent(nest.dims.size());
@@ -388,17 +428,25 @@ void KernelPrinter::loop_over(const Nest& nest, const Split& split) {
   }
   std::string total = "1";
   double bound = 1;
+  const bool vectors = split.vector > 1;
+  const std::size_t along = !vectors ? nest.dims.size() : split.kept_vector ? split.kept.back() : split.reduced.back();
+  std::vector<std::string> steps = extent;  // of the loops: a vector is one step
+  if (vectors && split.kept_vector) {
+    steps[along] = fresh("steps");
+    line(fmt::format("const long long {} = ({} + {}) / {};", steps[along], extent[along], split.vector - 1, split.vector));
+  }
   for (std::size_t d : split.kept) {
-    total += " * " + extent[d];
+    total += " * " + steps[d];
     const auto b = extent_bound(nest.dims[d]);
     if (b) bound *= static_cast<double>(std::max<std::int64_t>(*b, 1));
     else narrow = false;
   }
   narrow &= bound < 1e9;
   const char* count = narrow ? "int" : "long long";
-  auto declare = [&](std::size_t d, const std::string& local) {
+  auto declare = [&](std::size_t d, std::string local) {
     const IndexId index = nest.dims[d].index;
     const auto b = extent_bound(nest.dims[d]);
+    if (vectors && d == along && split.kept_vector) local = fmt::format("({}) * {}", local, split.vector);
     line(fmt::format("const {} d{} = {};", b && *b < (1 << 30) ? "int" : "long long", index, local));
     line(fmt::format("const long long x{} = {} + d{};", index, begin[d], index));
     indices_[index] = fmt::format("x{}", index);
@@ -430,19 +478,27 @@ void KernelPrinter::loop_over(const Nest& nest, const Split& split) {
       if (k == 0) declare(d, "rest");
       else if (narrow) {
         const std::string q = fresh("q");
-        line(fmt::format("const int {} = (int)((unsigned)rest / (unsigned){});", q, extent[d]));
-        declare(d, fmt::format("rest - {} * (int){}", q, extent[d]));
+        line(fmt::format("const int {} = (int)((unsigned)rest / (unsigned){});", q, steps[d]));
+        declare(d, fmt::format("rest - {} * (int){}", q, steps[d]));
         line(fmt::format("rest = {};", q));
       } else {
-        declare(d, fmt::format("quern_split(rest, {})", extent[d]));
+        declare(d, fmt::format("quern_split(rest, {})", steps[d]));
       }
     }
   }
   std::vector<Accumulation> sums;
-  begin_sums(nest, sums);
+  begin_sums(nest, sums, split.kept_vector ? split.vector : 1);
   if (together) {
     open("if (point < points)");
     scopes_.emplace_back();
+  }
+  if (!split.reduced.empty()) {
+    std::vector<IndexId> moving_dims;
+    for (std::size_t d : split.reduced) moving_dims.push_back(nest.dims[d].index);
+    if (vectors) moving_dims.push_back(nest.dims[along].index);
+    const Touched touched = touched_by(nest);
+    for (const Update& u : nest.updates)
+      for (Expr e : {u.body, u.domain}) hoist_tiles(e, moving_dims, touched.written);
   }
   for (std::size_t k = 0; k < split.reduced.size(); ++k) {
     const std::size_t d = split.reduced[k];
@@ -450,12 +506,34 @@ void KernelPrinter::loop_over(const Nest& nest, const Split& split) {
     const std::string c = fresh("r");
     const auto b = extent_bound(nest.dims[d]);
     if (k + 1 == split.reduced.size()) line("#pragma unroll 4");
-    open(fmt::format("for ({} {} = {}; {} < {}; {} += {})", b && *b < (1 << 30) ? "int" : "long long", c, shared ? "member" : "0", c, extent[d], c,
-                     shared ? split.team : 1));
+    const int by = vectors && d == along ? split.vector : 1;
+    open(fmt::format("for ({} {} = {}; {} < {}; {} += {})", b && *b < (1 << 30) ? "int" : "long long", c,
+                     !shared ? "0" : by > 1 ? fmt::format("member * {}", by) : "member", c, extent[d], c, (shared ? split.team : 1) * by));
     scopes_.emplace_back();
     declare(d, c);
   }
+  const IndexId moving = vectors ? nest.dims[along].index : 0;
+  if (vectors) {
+    line(fmt::format("const int valid = (int)min((long long)({} - d{}), {}ll);", extent[along], moving, split.vector));
+    load_vectors(nest, moving, split.vector);
+    prepare_stores(nest, moving, split.vector);
+    line(fmt::format("const auto first_d = d{}; const auto first_x = x{};", moving, moving));
+    line("#pragma unroll");
+    open(fmt::format("for (int e = 0; e < {}; ++e)", split.vector));
+    scopes_.emplace_back();
+    for (Scope& s : scopes_) std::erase_if(s.names, [&](const auto& entry) { return pool_.depends_on(Expr{entry.first}, moving); });
+    line(fmt::format("const auto d{} = first_d + e; const auto x{} = first_x + e;", moving, moving));
+    open("if (e < valid)");
+  }
   at_point(nest, sums);
+  if (vectors) {
+    close();
+    scopes_.pop_back();
+    close();
+    store_vectors(split.vector);
+    vector_reads_.clear();
+    vector_stores_.clear();
+  }
   for (std::size_t k = 0; k < split.reduced.size(); ++k) {
     scopes_.pop_back();
     close();
@@ -467,12 +545,27 @@ void KernelPrinter::loop_over(const Nest& nest, const Split& split) {
   for (const Accumulation& s : sums) {
     const Update& u = nest.updates[s.update];
     if (u.kind == UpdateKind::scan) continue;
+    const bool each = vectors && split.kept_vector;
+    std::string last;
+    if (each) {
+      line(fmt::format("const auto first_d_{} = d{}; const auto first_x_{} = x{};", s.stem, moving, s.stem, moving));
+      line("#pragma unroll");
+      open(fmt::format("for (int e = 0; e < {}; ++e)", split.vector));
+      line(fmt::format("const auto d{} = first_d_{} + e; const auto x{} = first_x_{} + e;", moving, s.stem, moving, s.stem));
+      last = fmt::format(" && d{} < {}", moving, extent[along]);
+      scopes_.emplace_back();
+      for (Scope& scope : scopes_) std::erase_if(scope.names, [&](const auto& entry) { return pool_.depends_on(Expr{entry.first}, moving); });
+    }
     if (split.team > 1) combine_team(split, u, s);
-    if (together) open("if (member == 0 && point < points)");
-    else if (split.team > 1) open("if (member == 0)");
-    else open("");
+    if (together) open("if (member == 0 && point < points" + last + ")");
+    else if (split.team > 1) open("if (member == 0" + last + ")");
+    else open(each ? fmt::format("if ({})", last.substr(4)) : "");
     finish(u, s);
     close();
+    if (each) {
+      scopes_.pop_back();
+      close();
+    }
   }
   scopes_.pop_back();
   close();

@@ -36,6 +36,34 @@ template <class T> __device__ __forceinline__ void quern_argmin(T& best, int& at
   if (x_at >= 0 && (at < 0 || better || (same && x_at < at))) best = x, at = x_at;
 }
 
+// Consecutive elements in registers; whole and aligned ones move in pieces of up to 16 bytes.
+template <class T, int N> struct __align__(sizeof(T) * N < 16 ? sizeof(T) * N : 16) quern_vector { T at[N]; };
+template <int bytes> struct quern_piece { typedef uint4 type; };
+template <> struct quern_piece<8> { typedef uint2 type; };
+template <> struct quern_piece<4> { typedef unsigned type; };
+template <> struct quern_piece<2> { typedef unsigned short type; };
+template <> struct quern_piece<1> { typedef unsigned char type; };
+template <class T, int N> __device__ __forceinline__ void quern_load(quern_vector<T, N>& to, const T* from, int valid) {
+  typedef typename quern_piece<sizeof(T) * N>::type piece;
+  if (valid >= N && ((unsigned long long)from & (sizeof(piece) - 1)) == 0) {
+#pragma unroll
+    for (int i = 0; i < int(sizeof(T) * N / sizeof(piece)); ++i) ((piece*)to.at)[i] = ((const piece*)from)[i];
+  } else {
+#pragma unroll
+    for (int i = 0; i < N; ++i) to.at[i] = i < valid ? from[i] : T(0);
+  }
+}
+template <class T, int N> __device__ __forceinline__ void quern_store(T* to, const quern_vector<T, N>& from, int valid) {
+  typedef typename quern_piece<sizeof(T) * N>::type piece;
+  if (valid >= N && ((unsigned long long)to & (sizeof(piece) - 1)) == 0) {
+#pragma unroll
+    for (int i = 0; i < int(sizeof(T) * N / sizeof(piece)); ++i) ((piece*)to)[i] = ((const piece*)from.at)[i];
+  } else {
+#pragma unroll
+    for (int i = 0; i < N; ++i) if (i < valid) to[i] = from.at[i];
+  }
+}
+
 // 8 elements of 2 bytes, `step` apart: the first `valid` from global memory, zeros behind them; asynchronous where it can be.
 __device__ __forceinline__ void quern_copy_8(unsigned short* to, const unsigned short* from, long long step, int valid) {
   if (valid >= 8 && step == 1 && ((unsigned long long)from & 15) == 0) {
