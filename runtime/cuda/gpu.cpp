@@ -76,9 +76,9 @@ void Gpu::fail(Result result, const std::string& what) {
       lock.unlock();
       fail_lost();
     }
-    lost_by_ = fmt::format("{} in {}", text, what);
+    lost_by_ = fmt::format("{}, noticed in {}", text, what);
     lost_.store(true);
-    throw Error(Code::device_lost, fmt::format("error: GPU {} ({}) failed in {}: {}; this process cannot use it any more", ordinal_, name_, what, text));
+    throw Error(Code::device_lost, fmt::format("error: GPU {} ({}) failed: {}, noticed in {}; this process cannot use it any more", ordinal_, name_, text, what));
   }
   if (result == kOutOfMemory) throw Error(Code::out_of_memory, fmt::format("error: no memory on GPU {} ({}) for {}", ordinal_, name_, what));
   if (is_capture(result))

@@ -247,6 +247,7 @@ Module::Block& Module::block_for(Place& place, const ModuleCall& call, std::size
 }
 
 void Module::prepare(Gpu& gpu, const ModuleCall& call) {
+  if (printed_.launches.empty()) return;
   Place& place = place_on(gpu, true);
   if (!needs_memory_) return;
   Amounts amounts(printed_.launches.size(), printed_.workspace.size());
@@ -258,6 +259,7 @@ void Module::prepare(Gpu& gpu, const ModuleCall& call) {
 }
 
 void Module::launch(Gpu& gpu, const ModuleCall& call, DevicePointer status) {
+  if (printed_.launches.empty()) return;
   Place& place = place_on(gpu, call.may_allocate);
   gpu.require_alive();
   Amounts amounts(printed_.launches.size(), printed_.workspace.size());

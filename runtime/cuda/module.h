@@ -34,7 +34,7 @@ class Module {
   Module(const Module&) = delete;
   Module& operator=(const Module&) = delete;
 
-  bool is_loaded(int gpu) const { return places_[static_cast<std::size_t>(gpu)].load(std::memory_order_acquire) != nullptr; }
+  bool is_loaded(int gpu) const { return printed_.launches.empty() || places_[static_cast<std::size_t>(gpu)].load(std::memory_order_acquire) != nullptr; }
   /// Loads the code and sets memory aside for calls with these symbols on this stream. Reads no tensors.
   void prepare(Gpu& gpu, const ModuleCall& call);
   /// Every launch of the module, in order; returns without waiting. `status`: where checks report, 0 = the module's own.
