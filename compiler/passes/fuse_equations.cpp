@@ -91,8 +91,9 @@ struct Fuser {
   std::unordered_map<TensorId, std::size_t> producer;
   std::vector<std::set<std::size_t>> uses;  // producers that each equation reads
   std::vector<std::size_t> group;           // equation -> group number
+  const std::set<TensorId>& apart;          // targets whose readers come in other groups
 
-  explicit Fuser(Program& p) : program(p), pool(p.pool) {
+  Fuser(Program& p, const std::set<TensorId>& complete) : program(p), pool(p.pool), apart(complete) {
     for (std::size_t i = 0; i < program.equations.size(); ++i) {
       stages.push_back(make_stage(program, i));
       for (TensorId t : stages[i].targets) producer[t] = i;
@@ -296,7 +297,7 @@ struct Fuser {
     if (!classes) return false;
     for (std::size_t a : set)
       for (std::size_t b : set)
-        if (uses[b].contains(a) && !all_reads_aligned(a, b)) return false;
+        if (uses[b].contains(a) && (!all_reads_aligned(a, b) || apart.contains(stages[a].targets[0]))) return false;
     const auto grid = grid_of(set, *classes);
     if (why != Gain::memory) {
       for (const Set* part : {&mp, &mc}) {
@@ -397,6 +398,6 @@ struct Fuser {
 
 }  // namespace
 
-std::vector<Group> fuse_equations(Program& program) { return Fuser(program).run(); }
+std::vector<Group> fuse_equations(Program& program, const std::set<TensorId>& apart) { return Fuser(program, apart).run(); }
 
 }  // namespace quern::compiler

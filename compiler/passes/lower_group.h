@@ -82,6 +82,7 @@ class GroupLowering {
   void emit_copy_out(tile::Block& out, const Stage& stage);
   tile::Nest nest_for(const Stage& stage, const std::vector<ir::IndexId>& dims);
   tile::Update update_for(const Stage& stage);
+  void bound_dims(tile::Nest& nest, tile::Update& u);
   std::optional<ir::IndexId> lane_for(const Stage& stage, const std::vector<ir::IndexId>& dims);
   /// A stage that computes `body` once per point of its indices, for others to read.
   Stage operand_stage(const std::string& name, std::size_t equation, const std::vector<ir::IndexId>& free, ir::Expr body);

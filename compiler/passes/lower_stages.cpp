@@ -225,12 +225,44 @@ Update GroupLowering::update_for(const Stage& stage) {
   return u;
 }
 
+/// Comparisons of a reduced dim with what is one value in a task become the dim's bounds, and leave the domain.
+void GroupLowering::bound_dims(Nest& nest, Update& u) {
+  Expr left = pool_.boolean(true);
+  for (Expr c : conjuncts(pool_, u.domain)) {
+    const Node n = pool_[c];
+    const bool compares = n.op == Op::lt || n.op == Op::le || n.op == Op::gt || n.op == Op::ge;
+    bool taken = false;
+    if (compares && pool_.type(n.args[0]) == DType::i64) {
+      std::vector<Dim*> met;
+      bool data = false;
+      for (Dim& d : nest.dims) if (pool_.depends_on(c, d.index)) met.push_back(&d);
+      for_each_node(pool_, c, [&](Expr, const Node& at) { data |= at.op == Op::read; });
+      if (!data && met.size() == 1 && contains(u.over, met[0]->index)) {
+        Dim& d = *met[0];
+        const bool upward = n.op == Op::lt || n.op == Op::le;
+        auto f = affine(pool_, pool_.sub(n.args[upward ? 0 : 1], n.args[upward ? 1 : 0]), {d.index});  // < 0 or <= 0
+        const Expr strict = pool_.integer(n.op == Op::lt || n.op == Op::gt ? 0 : 1);
+        if (f && f->terms[d.index] == 1) {
+          d.end = pool_.min(d.end, pool_.sub(strict, f->rest));
+          taken = true;
+        } else if (f && f->terms[d.index] == -1) {
+          d.begin = pool_.max(d.begin, pool_.add(f->rest, pool_.sub(pool_.integer(1), strict)));
+          taken = true;
+        }
+      }
+    }
+    if (!taken) left = pool_.both(left, c);
+  }
+  u.domain = pool_.is_true(left) ? Expr{} : left;
+}
+
 void GroupLowering::emit(Block& out, const Stage& stage) {
   if (stage.form == Form::topk || stage.form == Form::sort) return emit_select(out, stage);
   std::vector<IndexId> all = stage.free;
   all.insert(all.end(), stage.axes.begin(), stage.axes.end());
   Nest nest = nest_for(stage, varying(all));
   Update u = update_for(stage);
+  if (input_.gpu && stage.form == Form::reduce && u.domain && !has_reuse(program_, stage)) bound_dims(nest, u);
   const TensorId target = stage.targets[0];
   auto aim = [&](Update update, TensorId tensor, std::vector<Expr> subscripts) {
     update.subscripts = std::move(subscripts);

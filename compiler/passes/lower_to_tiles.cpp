@@ -8,6 +8,7 @@
 #include "compiler/passes/alias.h"
 #include "compiler/passes/lower_group.h"
 #include "compiler/passes/reduce_strength.h"
+#include "compiler/passes/split_reductions.h"
 
 namespace quern::compiler {
 
@@ -386,7 +387,9 @@ tile::Module lower(Program program, const PlanInput& input) {
   Program& p = module.program;
   std::set<TensorId> workspace;
   std::size_t number = 0;
-  for (Group& group : widen_scatters(p, fuse_equations(p))) {
+  std::set<TensorId> apart;
+  if (input.gpu) apart = split_reductions(p, input);
+  for (Group& group : widen_scatters(p, fuse_equations(p, apart))) {
     // Atomics let every point of a scatter be a task; in a fixed order only those that never meet are.
     if (input.gpu && group.stages[0].form == Form::scatter && !p.annotations.deterministic) group.grid = group.stages[0].free;
     for (const Stage& s : group.stages)

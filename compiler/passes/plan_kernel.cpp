@@ -6,6 +6,7 @@
 #include <set>
 
 #include "compiler/passes/affine.h"
+#include "compiler/passes/walk.h"
 
 namespace quern::compiler {
 
@@ -190,8 +191,17 @@ struct Planner {
     }
     points = inside;
     constexpr std::int64_t kWanted = 2048;
+    // An index that bounds a long walk has a task for each value: then the walk can end where its bound says.
+    auto bounds_walk = [&](IndexId i) {
+      return std::any_of(group.stages.begin(), group.stages.end(), [&](const Stage& s) {
+        const auto parts = conjuncts(program.pool, s.domain);
+        return s.form == Form::reduce && std::any_of(parts.begin(), parts.end(), [&](Expr c) {
+          return program.pool.depends_on(c, i) && program.pool.depends_on_any(c, s.axes);
+        });
+      });
+    };
     auto take = [&](IndexId i, std::int64_t most) {
-      if (points >= kWanted || plan.blocks.contains(i)) return;
+      if (points >= kWanted || plan.blocks.contains(i) || (inside >= 256 && bounds_walk(i))) return;
       const auto extent = constant_extent(program, i);
       std::int64_t block = std::min(most, (kWanted + points - 1) / points);
       if (extent) block = std::min(block, std::max<std::int64_t>(*extent, 1));

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -49,7 +50,8 @@ struct Group {
 /// Puts equations together whose intermediates need no storage, or are better kept close. Requires the flat form.
 /// Ensures: every equation is in exactly one group; groups are in dependency order; a temp read by another group, or by
 /// its own at other points than those it was computed at, is `stored`.
-std::vector<Group> fuse_equations(ir::Program& program);
+/// Readers of the targets in `apart` come in other groups.
+std::vector<Group> fuse_equations(ir::Program& program, const std::set<ir::TensorId>& apart = {});
 
 /// A reduction whose operands are each used for many results (a contraction, all-pairs distances): two free indices of
 /// the result each occur in one operand and are missing in another.

@@ -1,0 +1,79 @@
+// Plans for many threads at sizes on both sides of every boundary: long reductions in parts. Texts as CUDA on the emulator.
+#include "tests/catch.h"
+#include "tests/cuda_programs/emulated_device.h"
+#include "tools/fuzz/case.h"
+
+using namespace quern;
+
+namespace {
+
+/// Every case agrees, and some text has `sign`: the plan is the one that the test is about.
+void run_text(const std::string& text, const std::string& sign) {
+  int seen = 0;
+  const auto look = [&](std::string& printed) { seen += printed.find(sign) != std::string::npos; };
+  const auto cases = fuzz::cases_of(text);
+  REQUIRE(!cases.empty());
+  for (const fuzz::Case& which : cases) {
+    const fuzz::Verdict verdict = fuzz::judge(text, which, test::emulated({}, look));
+    INFO("kernel " << which.kernel << ", case " << which.text());
+    INFO(fuzz::name(verdict.outcome) << ": " << verdict.message);
+    CHECK(verdict.outcome == fuzz::Outcome::agree);
+  }
+  CHECK(seen > 0);
+}
+
+}  // namespace
+
+TEST_CASE("long reductions to few results") {
+  run_text(R"(
+#: N=0 | N=1 | N=31 | N=33 | N=255 | N=257 | N=4096 | N=4097 | N=100001
+kernel total(x: f32[N]) -> (s: f32) { s = sum[n](x[n]) }
+#: N=1 | N=4097 | N=100001 x=nan | N=100001 x=ties | N=0
+kernel best(x: f32[N]) -> (i: i32, j: i32, m: f32) {
+  i = argmax[n](x[n])
+  j = argmin[n where n > 5](x[n])
+  m = max[n](x[n])
+}
+#: N=4097 | N=100001 x=inf
+kernel small_best(x: f16[N]) -> (i: i32, m: f16) { i = argmax[n](x[n]); m = min[n](x[n]) }
+#: M=1 N=1 | M=33 N=257 | M=300 N=401 | M=3 N=50001 | M=5000 N=3
+kernel over_both(x: f16[M,N]) -> (s: f32) { s = sum[m,n](x[m,n]) }
+#: N=1 | N=4097 | N=100001
+kernel normalised(x: f32[N]) -> (y: f32[N]) {
+  mu = mean[n](x[n])
+  sd = sqrt(var[n](x[n]) + 0.001)
+  y[n] = (x[n] - mu) / sd
+}
+#: N=4097 | N=100001
+kernel integers(x: i32[N], y: i8[N]) -> (s: i64, t: i32, p: i64, a: bool, b: bool, c: i64) {
+  s = sum[n](x[n]); t = sum[n](y[n]); p = max[n](i64(y[n]))
+  a = any[n](x[n] > 3); b = all[n where n mod 3 == 1](x[n] > -100000)
+  c = count[n](x[n] > 0)
+}
+#: N=1 | N=4097 | N=100001
+kernel soft(x: f32[N]) -> (y: f32[N], l: f32) { y[n] = softmax[n](x[n]); l = logsumexp[n](x[n]) }
+#: N=4097 | N=100001
+kernel dots(x: bf16[N], y: bf16[N]) -> (s: f32, r: f32) { s = sum[n](x[n] * y[n]); r = norm[n](x[n]) }
+#: N=40000 | N=70001
+kernel inside(x: f32[N]) -> (s: f32, i: i32) { s = sum[n in 3:N-2](x[n]); i = argmax[n in 3:N-2](x[n]) }
+#: R=2 N=40000 | R=3 N=70001
+kernel few_rows<R>(x: f32[R,N]) -> (s: f32[R], i: i32[R]) { s[r] = max[n](x[r,n]); i[r] = argmin[n](x[r,n]) }
+)", "// s_part");
+}
+
+TEST_CASE("columns of tall matrices") {
+  run_text(R"(
+#: M=0 N=3 | M=1 N=1 | M=4097 N=3 | M=1000 N=33 | M=300 N=257 | M=257 N=1000
+kernel columns(x: f32[M,N]) -> (s: f32[N], i: i32[N]) { s[n] = sum[m](x[m,n]); i[n] = argmax[m](x[m,n]) }
+#: M=4097 C=3 | M=70000 C=1 | M=600 C=130
+kernel batch(x: f32[M,C]) -> (y: f32[M,C]) {
+  mu[c] = mean[m](x[m,c])
+  v[c] = var[m](x[m,c])
+  y[m,c] = (x[m,c] - mu[c]) / sqrt(v[c] + 0.01)
+}
+#: B=3 H=30 W=41 C=5 | B=64 H=33 W=32 C=1
+kernel images(x: f16[B,H,W,C]) -> (s: f32[C]) { s[c] = sum[b,h,w](x[b,h,w,c]) }
+#: M=4097 N=3 | M=1000 N=33
+kernel masked(x: f32[M,N], k: i32[N] in 0:M) -> (s: f32[N]) { s[n] = sum[m where m <= k[n]](x[m,n]) }
+)", "// s_part");
+}
