@@ -106,3 +106,7 @@ TEST_CASE("a child of a process that has used CUDA is told why it cannot") {
   });
   CHECK(text.empty());
 }
+
+TEST_CASE("the tests for a real GPU pass on the emulated one") {
+  CHECK(std::system("'" QUERN_GPU_TESTS "' > /dev/null 2>&1") == 0);
+}

@@ -307,6 +307,27 @@ Result cuEventElapsedTime(float* milliseconds, Event begin, Event end) {
   return kSuccess;
 }
 
+// For programs that capture: the library itself has no use for these.
+Result cuStreamBeginCapture(Stream stream, int) {
+  emulated_begin_capture(stream);
+  return kSuccess;
+}
+Result cuStreamEndCapture(Stream, void** graph) {
+  const Lock lock(state().mutex);
+  emulated_end_capture();
+  *graph = new std::vector<RecordedLaunch>(state().recorded);
+  return kSuccess;
+}
+Result cuGraphInstantiate(void** exec, void* graph, unsigned long long) {
+  *exec = graph;
+  return kSuccess;
+}
+Result cuGraphLaunch(void* exec, Stream) {
+  BEGIN(cuGraphLaunch);
+  for (const RecordedLaunch& launch : *static_cast<std::vector<RecordedLaunch>*>(exec)) s.run(launch);
+  return kSuccess;
+}
+
 }  // namespace
 }  // namespace quern_test
 
@@ -325,6 +346,10 @@ EXPORT int cuGetProcAddress_v2(const char* name, void** function, int version, s
 #define FIND(wanted, parameters) \
   if (std::strcmp(name, #wanted) == 0) *function = reinterpret_cast<void*>(static_cast<Result(*) parameters>(&wanted));
   QUERN_CUDA_DRIVER(FIND)
+  FIND(cuStreamBeginCapture, (Stream, int))
+  FIND(cuStreamEndCapture, (Stream, void**))
+  FIND(cuGraphInstantiate, (void**, void*, unsigned long long))
+  FIND(cuGraphLaunch, (void*, Stream))
 #undef FIND
   if (status) *status = *function ? 0 : 1;
   return kSuccess;
