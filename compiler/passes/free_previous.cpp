@@ -1,4 +1,4 @@
-// Moving `prev` out of reductions (free_previous.h): sums of polynomials in it by their Taylor coefficients at 0, max and
+// Moving `prev` out of reductions (free_previous.h): sums and means of polynomials in it by their Taylor coefficients at 0, max and
 // min through terms and through max and min themselves.
 #include "compiler/passes/free_previous.h"
 
@@ -68,7 +68,7 @@ std::optional<Expr> out_of_sum(Program& program, const Node& n) {
     const Expr coefficient = at_zero(pool, body);
     if (uses_previous(pool, coefficient) || degree > kMostPowers) return std::nullopt;
     if (!is_zero(pool, coefficient)) {
-      Expr term = pool.reduce(Reducer::sum, n.axes, coefficient, n.args[1], n.type);
+      Expr term = pool.reduce(static_cast<Reducer>(n.payload), n.axes, coefficient, n.args[1], n.type);
       if (power) term = pool.mul(power, term);
       if (factorial != 1) term = pool.div(term, pool.real(factorial, n.type));
       total = total ? pool.add(total, term) : term;
@@ -83,25 +83,31 @@ std::optional<Expr> out_of_sum(Program& program, const Node& n) {
   return total ? total : zero(pool, n.type);
 }
 
+/// Terms leave as they are; what is subtracted or negated turns a maximum into a minimum.
 std::optional<Expr> out_of_extreme(Program& program, const Node& n) {
   ExprPool& pool = program.pool;
-  const Op same = static_cast<Reducer>(n.payload) == Reducer::max ? Op::max : Op::min;
+  const bool maximum = static_cast<Reducer>(n.payload) == Reducer::max;
+  const Op same = maximum ? Op::max : Op::min;
   const Expr body = n.args[0];
   if (!uses_previous(pool, body)) return pool.reduce(static_cast<Reducer>(n.payload), n.axes, body, n.args[1], n.type);
   const Node b = pool[body];
+  auto rest_of = [&](Expr inside, bool turned) {
+    Node inner = n;
+    inner.args[0] = inside;
+    if (turned) inner.payload = static_cast<std::int64_t>(maximum ? Reducer::min : Reducer::max);
+    return out_of_extreme(program, inner);
+  };
+  if (b.op == Op::neg) {
+    const auto rest = rest_of(b.args[0], true);
+    return rest ? std::optional(pool.apply(Op::neg, {*rest})) : std::nullopt;
+  }
   if (b.op != Op::add && b.op != Op::sub && b.op != same) return std::nullopt;
-  for (int side = 0; side < (b.op == Op::sub ? 1 : 2); ++side) {
+  for (std::size_t side = 0; side < 2; ++side) {
     const Expr leaves = b.args[1 - side];
     if (pool.depends_on_any(leaves, n.axes)) continue;
-    // Over nothing the reduction is the neutral element, which a maximum with prev would not be.
-    if (b.op == same && !pool.is_true(n.args[1])) continue;
-    Node inner = n;
-    inner.args[0] = b.args[side];
-    if (const auto rest = out_of_extreme(program, inner)) {
-      if (b.op != same) return pool.apply(b.op, {*rest, leaves});
-      const Expr some = pool.less(pool.integer(0), points(program, n.axes));
-      return pool.where(some, pool.apply(same, {*rest, leaves}), *rest);
-    }
+    const auto rest = rest_of(b.args[side], b.op == Op::sub && side == 1);
+    if (!rest) continue;
+    return side == 0 ? pool.apply(b.op, {*rest, leaves}) : pool.apply(b.op, {leaves, *rest});
   }
   return std::nullopt;
 }
@@ -109,13 +115,18 @@ std::optional<Expr> out_of_extreme(Program& program, const Node& n) {
 }  // namespace
 
 std::optional<Expr> without_previous_inside(Program& program, Expr reduction) {
-  const Node n = program.pool[reduction];
-  if (n.op != Op::reduce || tree_size(program.pool, reduction) > kLargestTree || uses_previous(program.pool, n.args[1])) return std::nullopt;
-  switch (static_cast<Reducer>(n.payload)) {
-    case Reducer::sum: return out_of_sum(program, n);
-    case Reducer::max: case Reducer::min: return out_of_extreme(program, n);
-    default: return std::nullopt;
-  }
+  ExprPool& pool = program.pool;
+  const Node n = pool[reduction];
+  if (n.op != Op::reduce || tree_size(pool, reduction) > kLargestTree || uses_previous(pool, n.args[1])) return std::nullopt;
+  const auto reducer = static_cast<Reducer>(n.payload);
+  const bool adds = reducer == Reducer::sum || reducer == Reducer::mean;
+  if (!adds && reducer != Reducer::max && reducer != Reducer::min) return std::nullopt;
+  const auto moved = adds ? out_of_sum(program, n) : out_of_extreme(program, n);
+  if (!moved || !uses_previous(pool, *moved)) return moved;
+  // Over nothing it is the neutral element, which prev outside, NaN perhaps, would not leave so.
+  const Expr some = pool.is_true(n.args[1]) ? pool.less(pool.integer(0), points(program, n.axes))
+                                            : pool.reduce(Reducer::any, n.axes, pool.boolean(true), n.args[1], DType::boolean);
+  return pool.where(some, *moved, adds ? zero(pool, n.type) : identity_of(pool, reducer, n.type));
 }
 
 }  // namespace quern::compiler

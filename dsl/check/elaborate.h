@@ -245,6 +245,7 @@ class Elaborator {
   std::set<ir::IndexId> broken_indices_;           // their range is a guess: nothing is proved about them
   std::unordered_map<ir::TensorId, std::pair<std::vector<ir::IndexId>, ir::Expr>> support_;  // of temps
   Typed previous_;                                 // `prev`, inside a scan
+  std::vector<Typed> forms_in_scan_;               // what binds an axis there, with its place
   bool size_mode_ = false;                         // inside a size
   bool index_mode_ = false;                        // inside a subscript
   std::string left_text_;                          // the target of the present statement, for messages

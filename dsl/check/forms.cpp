@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "dsl/check/elaborate.h"
+#include "dsl/check/recurrence.h"
 
 namespace quern::dsl {
 namespace {
@@ -46,6 +47,7 @@ Typed Elaborator::axis_form(const ast::AxisForm& f, Span at) {
     out = f.kind == ast::FormKind::reduce ? reduce_form(f, at)
           : f.kind == ast::FormKind::map  ? map_form(f, at)
                                           : scan_form(f, at);
+    if (out && previous_) forms_in_scan_.push_back({out.expr, out.strength, at, {}});
   }
   index_mode_ = mode;
   if (index_mode_ && out && is_integer(arith.type(out))) out.expr = pool.cast(out.expr, DType::i64);
@@ -176,6 +178,7 @@ Typed Elaborator::scan_form(const ast::AxisForm& f, Span at) {
   // The state's type is that of what the body makes of it; two rounds settle it (integers, then f32, then f64).
   for (int round = 0; round < 4; ++round) {
     previous_ = {pool.previous(state), Strength::strong, at, {}};
+    forms_in_scan_.clear();
     body = expression(*f.arguments[0].value);
     if (!body) break;
     body = arith.resolved(body);
@@ -185,6 +188,13 @@ Typed Elaborator::scan_form(const ast::AxisForm& f, Span at) {
   }
   previous_ = kept;
   if (!body) return none;
+  for (const Typed& form : forms_in_scan_)
+    if (!previous_leaves(pool, form.expr)) {
+      diagnostics.report<Code::prev_reduced>(form.span)
+          .label("is computed for all steps beforehand")
+          .fix("'prev' may stand in a sum or mean as a polynomial (to the power 4), in max and min as a term");
+      return none;
+    }
   return {pool.scan(id, arith.cast(body, state), arith.cast(init, state), state), Strength::strong, at, {}};
 }
 

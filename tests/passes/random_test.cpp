@@ -1,5 +1,7 @@
 // Random valid programs keep their meaning after every pass, with infinities, NaN and awkward sizes in their data.
 // QUERN_SEED sets the first program, QUERN_PROGRAMS how many.
+#include <fmt/format.h>
+
 #include <cmath>
 #include <cstdlib>
 
@@ -12,6 +14,7 @@
 #include "tools/fuzz/case.h"
 #include "tools/fuzz/front.h"
 #include "tools/fuzz/fuzz.h"
+#include "tools/fuzz/random.h"
 
 using namespace quern;
 using namespace quern::compiler;
@@ -84,4 +87,58 @@ TEST_CASE("every pass keeps the meaning of random programs") {
     }
   }
   CHECK(compared >= count / 3);
+}
+
+namespace {
+
+/// A random step of a recurrence out of `prev`, data and numbers.
+std::string random_step(fuzz::Rng& rng, int depth) {
+  if (depth == 0 || rng.chance(15)) return rng.pick<std::string>({"prev", "prev", "prev", "x[t,k]", "w[k]", "0.5", "-2.0"});
+  const std::string a = random_step(rng, depth - 1), b = random_step(rng, depth - 1);
+  switch (rng.below(9)) {
+    case 0: case 1: return fmt::format("({} + {})", a, b);
+    case 2: return fmt::format("({} - {})", a, b);
+    case 3: case 4: return fmt::format("({} * {})", a, b);
+    case 5: return fmt::format("({} / {})", a, rng.pick<std::string>({"(1 + x[t,k] * x[t,k])", "4.0", "prev"}));
+    case 6: return fmt::format("where(k < 2, {}, {})", a, b);
+    case 7: return fmt::format("(-{}) ** {}", a, rng.between(1, 3));
+    default: return fmt::format("{}({}{})", rng.pick<std::string>({"max", "min", "pow"}), a, rng.chance(50) ? ", 0.5" : ", " + b);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("prev leaves every reduction in which the checker lets it stand") {
+  const int first = number_from("QUERN_SEED", 1);
+  int accepted = 0, refused = 0;
+  for (int seed = first; seed < first + 1500; ++seed) {
+    fuzz::Rng rng(static_cast<std::uint64_t>(seed));
+    const std::string reducer = rng.pick<std::string>({"sum", "sum", "mean", "max", "min"});
+    const std::string domain = rng.chance(30) ? " where x[t,k] > 0" : "";
+    const std::string text = fmt::format(
+        "#: T=4 K=3 x=normal w=normal\nkernel fuzz(x: f32[T,K], w: f32[K]) -> (y: f32[T]) {{\n  y[t] = scan[t]({}[k{}]({}) * 0.125, init=0.5)\n}}\n",
+        reducer, domain, random_step(rng, 3));
+    INFO("REPRO: QUERN_SEED=" << seed << "\n" << text);
+    const fuzz::Case c = fuzz::cases_of(text).front();
+    const fuzz::Checked checked = fuzz::check_case(text, c);
+    if (!checked.program) {
+      ++refused;
+      continue;
+    }
+    ++accepted;
+    const fuzz::CaseArguments data = fuzz::make_arguments(*checked.program, c, static_cast<std::uint64_t>(seed));
+    const Arguments arguments = fuzz::interpreter_arguments(*checked.program, data);
+    const Results wanted = interpret(*checked.program, arguments);
+    ir::Program last = *checked.program;
+    run_passes(last);
+    const Results got = interpret(last, arguments);
+    REQUIRE(got.error == "");
+    // Written out, a polynomial rounds elsewhere: near is enough to tell that it is the same one.
+    for (std::size_t k = 0; k < got.outputs[0].count(); ++k) {
+      const double want = wanted.outputs[0].values[k], value = got.outputs[0].values[k];
+      if (std::fabs(want) < 1e6 && std::isfinite(wanted.outputs[0].errors[k])) CHECK(std::fabs(value - want) <= 1e-3 * (1 + std::fabs(want)) + wanted.outputs[0].errors[k]);
+    }
+  }
+  CHECK(accepted > 200);
+  CHECK(refused > 200);
 }
