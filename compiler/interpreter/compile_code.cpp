@@ -468,6 +468,7 @@ void Compiler::leaving(Form& f, const Node& n, int site) {
   });
   for (const auto& [factor, divides] : parts.factors) f.leaving.push_back({use(factor, site), divides});
   if (parts.rest) f.rest = use(parts.rest, site);
+  if (recurrent(n.args[0])) f.leaving.push_back({use(pool_.previous(n.type), site), false});  // from its polynomial
   for (Expr e : parts.beside_weights) f.beside_weights.push_back(use(e, site));
 }
 
