@@ -154,6 +154,26 @@ struct Planner {
     });
   }
 
+  /// Rows of matrix instructions: an index of the grid that some operand lacks. The last one walks memory in the smallest
+  /// steps; a short one would leave most rows empty.
+  std::optional<IndexId> row_of_products() const {
+    std::optional<IndexId> best;
+    bool best_short = true;
+    for (IndexId c : group.grid) {
+      const bool reused = can_be_lane(c) && std::all_of(group.stages.begin(), group.stages.end(), [&](const Stage& s) {
+        if (!has_reuse(program, s)) return true;
+        bool lacking = false;
+        for_each_read(program.pool, s, [&](Expr e, const Node&) { lacking |= program.pool.depends_on_any(e, s.axes) && !program.pool.depends_on(e, c); });
+        return lacking && s.has(c);
+      });
+      if (!reused) continue;
+      const auto extent = constant_extent(program, c);
+      const bool is_short = extent && *extent < 16;
+      if (!best || !is_short || best_short) best = c, best_short = is_short;
+    }
+    return best;
+  }
+
   /// A block of threads does a task: blocks of rows and lanes small enough for shared memory, long sums walked block by
   /// block, and enough points for every thread where there is nothing to share.
   void block_for_threads(bool reuse) {
@@ -209,7 +229,12 @@ struct Planner {
       plan.blocks[i] = block;
       points *= block;
     };
-    if (plan.lane && in_grid(*plan.lane)) take(*plan.lane, inside > 1 ? 32 : 1024);
+    if (plan.lane && in_grid(*plan.lane)) {
+      // Whole runs of memory, however long the sums inside are.
+      take(*plan.lane, inside > 1 ? 128 : 1024);
+      const auto extent = constant_extent(program, *plan.lane);
+      if (inside > 1) plan.blocks[*plan.lane] = std::min<std::int64_t>(128, extent ? std::max<std::int64_t>(*extent, 1) : 128);
+    }
     for (std::size_t k = group.grid.size(); k-- > 0;) take(group.grid[k], 64);
   }
 
@@ -228,6 +253,8 @@ struct Planner {
         if (const double k = cost(c); can_be_lane(c) && k < best) best = k, plan.lane = c;
 
     if (input.gpu) {
+      if (reuse)
+        if (const auto row = row_of_products()) plan.lane = row;
       block_for_threads(reuse);
       return plan;
     }

@@ -202,6 +202,8 @@ bool Arranger::find_operands() {
     };
     if (!add(c.right, c.column)) return false;
     c.left_in_registers = !add(c.left, result.row);
+    // Points outside a domain become zeros on fragments only.
+    if (!c.left_in_registers && nest->updates[0].domain) return false;
   }
   return true;
 }

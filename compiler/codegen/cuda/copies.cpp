@@ -39,25 +39,65 @@ void KernelPrinter::issue_copy(const Nest& nest, const std::string& to) {
     if (limit[k].empty()) limit[k] = std::to_string(k == 0 ? tile.rows : tile.columns);
   }
   const std::int64_t pieces = tile.columns / 8;
+  // The pieces lie side by side only if the last axis has stride 1.
+  const std::string step = stride(from, source.args.size() - 1);
+  auto declare = [&](const std::string& row, const std::string& column) {
+    line(fmt::format("const int d{} = {}, d{} = {};", dims[0]->index, row, dims[1]->index, column));
+    for (const Dim* d : dims) {
+      line(fmt::format("const long long x{} = {} + d{};", d->index, value(d->begin), d->index));
+      indices_[d->index] = fmt::format("x{}", d->index);
+      local_begin_[d->index] = d->begin;
+    }
+  };
+  // Rows a fixed distance apart, and each thread always in the same column: one address and one distance.
+  const bool even = launch.threads % pieces == 0 && (tile.rows * pieces) % launch.threads == 0 && step == "1";
+  std::string distance = even ? row_distance(from, source.args, dims[0]->index) : "";
+  const bool whole_columns = limit[1] == std::to_string(tile.columns);
+  bool quick = !distance.empty() && whole_columns;
+  if (quick) {
+    open("");
+    scopes_.emplace_back();
+    declare(fmt::format("thread / {}", pieces), fmt::format("thread % {} * 8", pieces));
+    line(fmt::format("const unsigned short* const from = {} + ({});", tensor_pointer(from), offset_text(from, source.args)));
+    line(fmt::format("const unsigned to = quern_shared_address({} + d{} * {} + d{});", to, dims[0]->index, tile.pitch, dims[1]->index));
+    const std::int64_t turns = tile.rows * pieces / launch.threads, rows = launch.threads / pieces;
+    line(fmt::format("const long long distance = ({}) * {};", distance, rows));
+    const std::string whole = limit[0] == std::to_string(tile.rows) ? "" : fmt::format("{} >= {} && ", limit[0], tile.rows);
+    open(fmt::format("if ({}((((unsigned long long)from) | (unsigned long long)(distance * 2)) & 15) == 0)", whole));
+    line("#pragma unroll");
+    line(fmt::format("for (int i = 0; i < {}; ++i) quern_cp_async_16(to + i * {}, from + i * distance, 16);", turns, rows * tile.pitch * 2));
+    scopes_.pop_back();
+    close();
+    open("else");
+  }
   line("#pragma unroll 1");
   open(fmt::format("for (int piece = thread; piece < {}; piece += {})", tile.rows * pieces, launch.threads));
   scopes_.emplace_back();
-  line(fmt::format("const int d{} = piece / {}, d{} = piece % {} * 8;", dims[0]->index, pieces, dims[1]->index, pieces));
-  for (const Dim* d : dims) {
-    line(fmt::format("const long long x{} = {} + d{};", d->index, value(d->begin), d->index));
-    indices_[d->index] = fmt::format("x{}", d->index);
-    local_begin_[d->index] = d->begin;
-  }
-  const std::string offset = offset_text(from, source.args);
-  // The pieces lie side by side only if the last axis has stride 1.
-  const std::string step = stride(from, source.args.size() - 1);
+  declare(fmt::format("piece / {}", pieces), fmt::format("piece % {} * 8", pieces));
   line(fmt::format("quern_copy_8({} + d{} * {} + d{}, {} + ({}), {}, d{} < {} ? {} - d{} : 0);", to, dims[0]->index, tile.pitch, dims[1]->index,
-                   tensor_pointer(from), offset, step, dims[0]->index, limit[0], limit[1], dims[1]->index));
+                   tensor_pointer(from), offset_text(from, source.args), step, dims[0]->index, limit[0], limit[1], dims[1]->index));
   scopes_.pop_back();
   close();
+  if (quick) {
+    close();
+    close();
+  }
   for (const Dim* d : dims) forget(*d);
   scopes_.pop_back();
   close();
+}
+
+/// Elements between rows of neighbouring `index`, where that is the same everywhere; empty otherwise.
+std::string KernelPrinter::row_distance(TensorId tensor, const std::vector<Expr>& subscripts, IndexId index) {
+  std::string distance;
+  for (std::size_t k = 0; k < subscripts.size(); ++k) {
+    if (!pool_.depends_on(subscripts[k], index)) continue;
+    const Node& n = pool_[subscripts[k]];
+    const bool plain = n.op == Op::index || ((n.op == Op::add || n.op == Op::sub) && pool_[n.args[0]].op == Op::index && !pool_.depends_on(n.args[1], index));
+    if (!plain) return "";
+    distance += (distance.empty() ? "" : " + ") + stride(tensor, k);
+  }
+  return distance;
 }
 
 /// A copy on its own: the first reader waits for it.

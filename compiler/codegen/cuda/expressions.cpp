@@ -209,7 +209,13 @@ void KernelPrinter::store(TensorId tensor, const std::vector<Expr>& subscripts, 
     return;
   }
   const std::string offset = offset_text(tensor, subscripts);
-  line(fmt::format("{}[{}] = {};", tensor_pointer(tensor), offset, to_stored(type, cast_text(from, type, text))));
+  line(fmt::format("{}[{}] = {};", tensor_pointer(tensor), offset, stored_text(type, from, text)));
+}
+
+/// A value of type `from` as an element of memory; one rounding does.
+std::string KernelPrinter::stored_text(DType type, DType from, const std::string& text) const {
+  if (from == DType::f32 && is_small_float(type)) return to_stored(type, text);
+  return to_stored(type, cast_text(from, type, text));
 }
 
 }  // namespace quern::cuda

@@ -57,6 +57,7 @@ class KernelPrinter {
   std::string offset_text(ir::TensorId tensor, const std::vector<ir::Expr>& subscripts);
   std::string checked_subscripts(ir::TensorId tensor, const std::vector<ir::Expr>& subscripts, std::vector<std::string>* texts);
   void store(ir::TensorId tensor, const std::vector<ir::Expr>& subscripts, const std::string& value, DType from);
+  std::string stored_text(DType type, DType from, const std::string& text) const;
   void store_point(const tile::Update& update);
   std::string local_int(ir::Expr e);
 
@@ -148,6 +149,7 @@ class KernelPrinter {
     bool at_end = false;                                 // the first group's tiles are read until the body ends
   };
   void issue_copy(const tile::Nest& nest, const std::string& to);
+  std::string row_distance(ir::TensorId tensor, const std::vector<ir::Expr>& subscripts, ir::IndexId index);
   void copy_nest(const tile::Nest& nest);
   void reads_of(const tile::Statement& statement, std::set<ir::TensorId>& out) const;
   Pipeline pipeline_of(const tile::For& loop) const;

@@ -193,7 +193,9 @@ void KernelPrinter::begin_sums(const Nest& nest, std::vector<Accumulation>& sums
     if (vector > 1) {
       line(fmt::format("{} {}[{}];", value_type(sum.type), sum.stem, vector));
       if (!at.empty()) line(fmt::format("int {}[{}];", at, vector));
+      line("#pragma unroll");
       line(fmt::format("for (int e = 0; e < {}; ++e) {} = {};", vector, sum.value, from));
+      if (!at.empty()) line("#pragma unroll");
       if (!at.empty()) line(fmt::format("for (int e = 0; e < {}; ++e) {}[e] = -1;", vector, at));
     } else {
       line(fmt::format("{} {} = {};", value_type(sum.type), sum.value, from));
@@ -518,21 +520,29 @@ void KernelPrinter::loop_over(const Nest& nest, const Split& split) {
     load_vectors(nest, moving, split.vector);
     prepare_stores(nest, moving, split.vector);
     line(fmt::format("const auto first_d = d{}; const auto first_x = x{};", moving, moving));
-    line("#pragma unroll");
-    open(fmt::format("for (int e = 0; e < {}; ++e)", split.vector));
-    scopes_.emplace_back();
-    for (Scope& s : scopes_) std::erase_if(s.names, [&](const auto& entry) { return pool_.depends_on(Expr{entry.first}, moving); });
-    line(fmt::format("const auto d{} = first_d + e; const auto x{} = first_x + e;", moving, moving));
-    open("if (e < valid)");
-  }
-  at_point(nest, sums);
-  if (vectors) {
-    close();
-    scopes_.pop_back();
-    close();
+    const auto reads = vector_reads_;
+    // Whole vectors carry no test.
+    for (const bool whole : {true, false}) {
+      open(whole ? fmt::format("if (valid >= {})", split.vector) : "else");
+      line("#pragma unroll");
+      open(fmt::format("for (int e = 0; e < {}; ++e)", split.vector));
+      const std::vector<Scope> kept = scopes_;
+      scopes_.emplace_back();
+      for (Scope& s : scopes_) std::erase_if(s.names, [&](const auto& entry) { return pool_.depends_on(Expr{entry.first}, moving); });
+      line(fmt::format("const auto d{} = first_d + e; const auto x{} = first_x + e;", moving, moving));
+      if (!whole) open("if (e < valid)");
+      vector_reads_ = reads;
+      at_point(nest, sums);
+      if (!whole) close();
+      scopes_ = kept;
+      close();
+      close();
+    }
     store_vectors(split.vector);
     vector_reads_.clear();
     vector_stores_.clear();
+  } else {
+    at_point(nest, sums);
   }
   for (std::size_t k = 0; k < split.reduced.size(); ++k) {
     scopes_.pop_back();

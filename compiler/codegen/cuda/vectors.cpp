@@ -137,11 +137,15 @@ void KernelPrinter::prepare_stores(const Nest& nest, IndexId index, int vector) 
 
 /// One point of a store update.
 void KernelPrinter::store_point(const Update& u) {
-  const std::string x = value(u.body);
-  const auto it = vector_stores_.find(update_);
-  if (it == vector_stores_.end()) return store(u.target, u.subscripts, x, pool_.type(u.body));
+  // Storing rounds: a cast to the stored type needs no rounding of its own.
+  Expr body = u.body;
   const DType type = program_.tensors[u.target].type;
-  line(fmt::format("{}.at[e] = {};", it->second.array, to_stored(type, cast_text(pool_.type(u.body), type, x))));
+  const Node& n = pool_[body];
+  if (n.op == Op::cast && n.type == type && is_small_float(type) && pool_.type(n.args[0]) == DType::f32) body = n.args[0];
+  const std::string x = value(body);
+  const auto it = vector_stores_.find(update_);
+  if (it == vector_stores_.end()) return store(u.target, u.subscripts, x, pool_.type(body));
+  line(fmt::format("{}.at[e] = {};", it->second.array, stored_text(type, pool_.type(body), x)));
   vector_reads_[pool_.read(u.target, type, u.subscripts).id] = it->second.array;
 }
 
