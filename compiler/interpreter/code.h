@@ -101,6 +101,7 @@ struct Form {
   std::int64_t outer_begin = 0;
   std::int64_t k = 0;        // topk: extent of the new axis
   Reorder reorder = Reorder::none;  // scan
+  std::uint32_t factor = 0;  // scan: its step is `prev` times this
   std::vector<std::pair<std::uint32_t, bool>> leaving;  // sum, mean: factors that may leave it, and whether they divide
   std::uint32_t rest = 0;    // the term without them; 0: 1
   std::vector<std::uint32_t> beside_weights;  // factors beside a difference of weights that may be summed one by one

@@ -520,7 +520,12 @@ std::uint32_t Compiler::form(Expr e) {
   f.body = use(n.args[0], site);
   if (!pool_.is_true(n.args[1])) f.domain = use(n.args[1], site);
   leaving(f, n, site);
-  if (n.op == Op::scan && is_float(f.type)) f.reorder = reorder(n.args[0]);
+  if (n.op == Op::scan && is_float(f.type)) {
+    f.reorder = reorder(n.args[0]);
+    const Node step = pool_[n.args[0]];
+    for (std::size_t side = 0; side < 2 && step.op == Op::mul; ++side)
+      if (pool_[step.args[side]].op == Op::previous && !recurrent(step.args[1 - side])) f.factor = use(step.args[1 - side], site);
+  }
   scan_level_ = outer_scan;
   scan_form_ = outer_form;
   code_.levels = std::max(code_.levels, static_cast<int>(serial_.size()));

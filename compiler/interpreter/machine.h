@@ -158,6 +158,26 @@ class Machine {
              V* by_value, V* by_position);
 };
 
+/// What the partial products of some order may reach, as exponents.
+template <class R>
+class PartialProducts {
+ public:
+  void add(const Value<R>& factor) {
+    if (!std::isfinite(factor.v) || factor.v == 0) return;
+    const bool above = std::fabs(factor.v) > 1;
+    (above ? up_ : down_) += std::ilogb(static_cast<double>(factor.v)) + (above ? 1 : 0);
+  }
+  /// The product, where some order overflows or underflows.
+  void widen(Value<R>& product, const Precision& p) const {
+    if (!std::isfinite(product.v) || !tame(product, p)) return;
+    if (up_ > std::ilogb(p.largest)) product.e = kInf;
+    if (down_ < std::ilogb(p.tiny) + p.digits) product.e += std::fabs(static_cast<double>(product.v));
+  }
+
+ private:
+  double up_ = 0, down_ = 0;
+};
+
 /// A sum with the bound that any order of its terms obeys: (n - 1) roundings of the sum of sizes. Exact while every
 /// partial sum must fit the type: all terms are multiples of one power of two and their sizes add up to few of it.
 template <class R>

@@ -112,20 +112,15 @@ Value<R> Machine<R>::multiply(const Form& f) {
   }
   const Precision& p = precision(f.type);
   V product = V::real(1);
-  double up = 0, down = 0;  // largest and smallest partial products, as exponents
+  PartialProducts<R> partial;
   bool bounded = true;
   points(f, 0, [&](const V& v, Member m) {
     product = apply_float<R>(Op::mul, p, false, product, v, v);
     if (m != Member::yes) bounded = false;
-    if (std::isfinite(v.v) && v.v != 0)
-      (std::fabs(v.v) > 1 ? up : down) += std::ilogb(static_cast<double>(v.v)) + (std::fabs(v.v) > 1 ? 1 : 0);
+    partial.add(v);
   });
   if (!bounded) product.e = kInf;
-  if (std::isfinite(product.v) && tame(product, p)) {
-    if (up > std::ilogb(p.largest)) product.e = kInf;  // some order overflows
-    if (down < std::ilogb(p.tiny) + p.digits)
-      product.e += std::fabs(static_cast<double>(product.v));  // some order underflows
-  }
+  partial.widen(product, p);
   return product;
 }
 

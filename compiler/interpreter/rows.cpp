@@ -188,6 +188,7 @@ void Machine<R>::running_row(const Form& f, V* row, const std::vector<Member>& m
   const Precision& p = precision(f.type);
   const bool sum = f.map == AxisMap::cumsum, product = f.map == AxisMap::cumprod, largest = f.map == AxisMap::cummax;
   Total<R> total;
+  PartialProducts<R> partial;
   const bool integer = !real;
   const auto top = f.type == DType::i64 ? std::numeric_limits<std::int64_t>::max()
                                         : static_cast<std::int64_t>(largest_finite(f.type));
@@ -220,6 +221,10 @@ void Machine<R>::running_row(const Form& f, V* row, const std::vector<Member>& m
       }
     }
     row[i] = running;
+    if (product && real) {
+      if (members[i] != Member::no) partial.add(v);
+      partial.widen(row[i], p);
+    }
     if (open) row[i].e = kInf;
   }
 }
@@ -373,6 +378,7 @@ void Machine<R>::scan_row(const Form& f, std::uint32_t id, V* row) {
   const bool reordered = f.reorder != Reorder::none, sum = f.reorder == Reorder::sum;
   const Precision& p = precision(f.type);
   Total<R> total;
+  PartialProducts<R> partial;
   if (reordered) total.add(previous_[id]);
   for (std::int64_t t = a.begin; t < a.end; ++t) {
     step(a.level, t);
@@ -382,6 +388,10 @@ void Machine<R>::scan_row(const Form& f, std::uint32_t id, V* row) {
     if (reordered && std::isfinite(v.v) && std::isfinite(before.v)) {
       total.add(V::real(v.v - before.v));
       if (v.e != kInf && !(sum && v.e == 0 && total.exact(p))) v.e += static_cast<double>(t - a.begin) * p.eps * total.size();
+    }
+    if (f.factor) {
+      partial.add(eval(f.factor));
+      partial.widen(v, p);
     }
     row[t - a.begin] = v;
   }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <set>
 
 #include "compiler/passes/closed_forms.h"
 #include "compiler/passes/empty_loops.h"
@@ -26,12 +27,34 @@ struct Product {
   bool moved() const { return !by.empty() || !over.empty() || negative; }
 };
 
+/// Tensors of which some reader tells -0 from +0: divisors and what they are made of.
+std::set<TensorId> seen_by_sign(const Program& program) {
+  const ExprPool& pool = program.pool;
+  std::set<TensorId> out;
+  auto take = [&](Expr e) {
+    for_each_node(pool, e, [&](Expr at) {
+      if (pool[at].op == Op::read) out.insert(static_cast<TensorId>(pool[at].payload));
+    });
+  };
+  for (auto it = program.equations.rbegin(); it != program.equations.rend(); ++it) {
+    if (std::any_of(it->targets.begin(), it->targets.end(), [&](TensorId t) { return out.contains(t); })) take(it->body);
+    for_each_node(pool, it->body, [&](Expr at) {
+      const Node& n = pool[at];
+      if (n.op == Op::div && is_float(n.type)) take(n.args[1]);
+      if (n.op == Op::rsqrt || n.op == Op::atan2 || n.op == Op::pow)
+        for (Expr a : n.args) take(a);
+    });
+  }
+  return out;
+}
+
 struct Hoister {
   Program& program;
   ExprPool& pool;
+  std::set<TensorId> signed_zeros;
   std::vector<Equation> out;
 
-  explicit Hoister(Program& p) : program(p), pool(p.pool) {}
+  explicit Hoister(Program& p) : program(p), pool(p.pool), signed_zeros(seen_by_sign(p)) {}
 
   static bool is_permitted(const ExprPool& pool, const Node& n) {
     return n.op == Op::cast && ((n.flags & kAllowed) || (pool[n.args[0]].op == Op::cast && (pool[n.args[0]].flags & kAllowed)));
@@ -171,6 +194,8 @@ struct Hoister {
   }
 
   Expr guarded(const Equation& equation, const Node& root, Expr value, const Product& p, Expr domain) {
+    // A sum that is zero is +0; times a negative factor it would not be.
+    if (is_float(root.type) && signed_zeros.contains(equation.targets[0])) value = pool.add(value, zero(pool, root.type));
     if (harmless(p)) return value;
     const Expr some = some_point(equation, root.axes, domain);
     return some ? pool.where(some, value, zero(pool, root.type)) : value;
