@@ -7,13 +7,13 @@
 #include <bit>
 #include <functional>
 #include <map>
-#include <set>
 #include <unordered_map>
 #include <unordered_set>
 
 #include "compiler/interpreter/code.h"
 #include "compiler/interpreter/interpret.h"
 #include "compiler/interpreter/leaving_factors.h"
+#include "compiler/interpreter/reassociation.h"
 
 namespace quern::interpreter {
 namespace {
@@ -41,16 +41,14 @@ class Compiler {
   std::map<std::pair<std::uint32_t, std::uint32_t>, std::uint32_t> done_;  // (expr, opening) -> item
   std::map<std::uint32_t, std::uint32_t> shared_;                          // item -> its share
   std::unordered_map<std::uint32_t, int> uses_;
-  std::unordered_map<std::uint32_t, bool> computed_;
-  std::unordered_map<std::uint32_t, std::set<IndexId>> varies_with_;
-  std::unordered_map<std::uint32_t, bool> recurrent_;  // contains `prev` of an enclosing scan
+  Reassociation reassociation_{p_, code_.definition};
   std::map<std::pair<std::uint32_t, std::uint32_t>, std::uint32_t> topk_rows_;
 
   std::int64_t size(Expr e) { return compiler::evaluate_size(p_, e, symbols_); }
   Axis open(IndexId i);
   void leaving(Form& f, const Node& n, int site);
   void count_uses(Expr e, std::unordered_set<std::uint32_t>& seen);
-  bool recurrent(Expr e);
+  bool recurrent(Expr e) { return reassociation_.recurrent(e); }
   int level(Expr e);
   std::uint32_t use(Expr e, int site);
   std::uint32_t compile(Expr e, int site);
@@ -62,10 +60,6 @@ class Compiler {
   bool affine(Expr e, std::int64_t factor, Affine& out);
   bool nonnegative(Expr e);
   bool hides(Expr e);
-  bool computed(Expr e);
-  const std::set<IndexId>& varies_with(Expr e);
-  bool by_reciprocal(const Node& n);
-  Reorder reorder(Expr step);
   void support(Expr e, std::vector<Expr>& conditions);
   std::uint32_t add(Item item) {
     code_.items.push_back(item);
@@ -86,15 +80,6 @@ void Compiler::count_uses(Expr e, std::unordered_set<std::uint32_t>& seen) {
   ++uses_[e.id];
   if (!seen.insert(e.id).second) return;
   for (Expr a : pool_[e].args) count_uses(a, seen);
-}
-
-bool Compiler::recurrent(Expr e) {
-  if (!e) return false;
-  if (auto it = recurrent_.find(e.id); it != recurrent_.end()) return it->second;
-  const Node& n = pool_[e];
-  bool yes = n.op == Op::previous;
-  for (std::size_t i = 0; i < n.args.size(); ++i) yes |= !(n.op == Op::scan && i == 0) && recurrent(n.args[i]);
-  return recurrent_[e.id] = yes;
 }
 
 int Compiler::level(Expr e) {
@@ -278,112 +263,6 @@ bool Compiler::hides(Expr e) {
   }
 }
 
-/// Not just stored or given: some arithmetic on floats made it, here or behind a name.
-bool Compiler::computed(Expr e) {
-  if (auto it = computed_.find(e.id); it != computed_.end()) return it->second;
-  const Node n = pool_[e];
-  bool yes = false;
-  switch (n.op) {
-    case Op::constant:
-    case Op::symbol:
-    case Op::index:
-    case Op::scalar:
-    case Op::topk_position:
-      break;
-    case Op::neg:
-    case Op::abs:
-    case Op::topk_value:
-      yes = computed(n.args[0]);
-      break;
-    case Op::cast:
-      yes = is_float(pool_.type(n.args[0])) && computed(n.args[0]);
-      break;
-    case Op::where:
-      yes = computed(n.args[1]) || computed(n.args[2]);
-      break;
-    case Op::min:
-    case Op::max:
-      yes = computed(n.args[0]) || computed(n.args[1]);
-      break;
-    case Op::read: {
-      const int k = code_.definition[static_cast<std::size_t>(n.payload)];
-      const Expr body = k < 0 ? Expr{} : p_.equations[static_cast<std::size_t>(k)].body;
-      yes = body && is_float(pool_.type(body)) && (p_.equations[static_cast<std::size_t>(k)].op != ir::AssignOp::set || computed(body));
-      break;
-    }
-    case Op::reduce: {
-      const auto reducer = static_cast<ir::Reducer>(n.payload);
-      yes = (reducer != ir::Reducer::max && reducer != ir::Reducer::min) || computed(n.args[0]);
-      break;
-    }
-    default:
-      yes = true;
-  }
-  return computed_[e.id] = yes;
-}
-
-/// The indices that a value really depends on, seen through names.
-const std::set<IndexId>& Compiler::varies_with(Expr e) {
-  if (auto it = varies_with_.find(e.id); it != varies_with_.end()) return it->second;
-  const Node n = pool_[e];
-  std::set<IndexId> out;
-  const auto take = [&](Expr a) {
-    const std::set<IndexId>& from = varies_with(a);
-    out.insert(from.begin(), from.end());
-  };
-  if (n.op == Op::index) out.insert(static_cast<IndexId>(n.payload));
-  const int k = n.op == Op::read ? code_.definition[static_cast<std::size_t>(n.payload)] : -1;
-  const ir::Equation* eq = k < 0 ? nullptr : &p_.equations[static_cast<std::size_t>(k)];
-  for (std::size_t i = 0; i < n.args.size(); ++i) {
-    if (eq && eq->op == ir::AssignOp::set && pool_[eq->subscripts[i]].op == Op::index &&
-        !varies_with(eq->body).contains(static_cast<IndexId>(pool_[eq->subscripts[i]].payload)))
-      continue;
-    take(n.args[i]);
-  }
-  if (n.op == Op::reduce)
-    for (IndexId a : n.axes) out.erase(a);
-  if (n.op == Op::topk_value || n.op == Op::topk_position) out.erase(n.axes[0]), out.insert(n.axes[1]);
-  if (n.op == Op::map || n.op == Op::scan) out.insert(n.axes[0]);
-  return varies_with_[e.id] = std::move(out);
-}
-
-/// A computed quotient whose divisor is the same for many values may be a product with the reciprocal. Whole numbers
-/// divide: a mean of equal values is exactly that value.
-bool Compiler::by_reciprocal(const Node& n) {
-  if (p_.annotations.precise || n.op != Op::div || !is_float(n.type) || pool_.is_constant(n.args[1])) return false;
-  const Node& divisor = pool_[n.args[1]];
-  if (divisor.op == Op::cast && !is_float(pool_.type(divisor.args[0]))) return false;
-  if (!computed(n.args[0]) && !computed(n.args[1])) return false;
-  const std::set<IndexId>&above = varies_with(n.args[0]), &below = varies_with(n.args[1]);
-  return !std::includes(below.begin(), below.end(), above.begin(), above.end());
-}
-
-/// How the steps of a recurrence may be combined in another order.
-Reorder Compiler::reorder(Expr step) {
-  if (!recurrent(step)) return Reorder::sum;
-  const Node n = pool_[step];
-  const auto both = [&](Expr a, Expr b) { return std::min(reorder(a), reorder(b)); };
-  switch (n.op) {
-    case Op::previous:
-      return Reorder::sum;
-    case Op::add:
-      return recurrent(n.args[0]) && recurrent(n.args[1]) ? std::min(Reorder::linear, both(n.args[0], n.args[1])) : both(n.args[0], n.args[1]);
-    case Op::sub:
-      return recurrent(n.args[1]) ? std::min(Reorder::linear, both(n.args[0], n.args[1])) : reorder(n.args[0]);
-    case Op::neg:
-      return std::min(Reorder::linear, reorder(n.args[0]));
-    case Op::mul:
-      if (recurrent(n.args[0]) && recurrent(n.args[1])) return Reorder::none;
-      return std::min(Reorder::linear, both(n.args[0], n.args[1]));
-    case Op::div:
-      return recurrent(n.args[1]) ? Reorder::none : std::min(Reorder::linear, reorder(n.args[0]));
-    case Op::where:
-      return recurrent(n.args[0]) ? Reorder::none : both(n.args[1], n.args[2]);
-    default:
-      return Reorder::none;
-  }
-}
-
 /// Domains outside of which `e` is a structural zero, through names and factors.
 void Compiler::support(Expr e, std::vector<Expr>& conditions) {
   const Node n = pool_[e];
@@ -521,7 +400,7 @@ std::uint32_t Compiler::form(Expr e) {
   if (!pool_.is_true(n.args[1])) f.domain = use(n.args[1], site);
   leaving(f, n, site);
   if (n.op == Op::scan && is_float(f.type)) {
-    f.reorder = reorder(n.args[0]);
+    f.reorder = reassociation_.of_steps(n.args[0]);
     const Node step = pool_[n.args[0]];
     for (std::size_t side = 0; side < 2 && step.op == Op::mul; ++side)
       if (pool_[step.args[side]].op == Op::previous && !recurrent(step.args[1 - side])) f.factor = use(step.args[1 - side], site);
@@ -639,7 +518,7 @@ std::uint32_t Compiler::build(Expr e, int site) {
     }
   }
   item.nonnegative = item.kind == Kind::real && nonnegative(n.args[0]);
-  item.reciprocal = item.kind == Kind::real && by_reciprocal(n);
+  item.reciprocal = item.kind == Kind::real && reassociation_.by_reciprocal(n);
   item.a = use(n.args[0], site);
   if (n.args.size() > 1) item.b = use(n.args[1], site);
   if (n.args.size() > 2) item.c = use(n.args[2], site);
@@ -652,7 +531,6 @@ void Compiler::equation(std::size_t k) {
   out.equation = eq;
   level_of_.clear();
   uses_.clear();
-  recurrent_.clear();
   topk_rows_.clear();
   std::unordered_set<std::uint32_t> seen;
   count_uses(eq.body, seen);

@@ -446,7 +446,8 @@ template <class R>
 Value<R> by_reciprocal(const Precision& p, const Value<R>& b, const Value<R>& quotient) {
   int exponent = 0;
   const double size = std::fabs(static_cast<double>(quotient.v));
-  if (size == 0 || !std::isfinite(size) || quotient.e == kInf || std::isinf(b.v) || std::frexp(std::fabs(static_cast<double>(b.v)), &exponent) == 0.5) return quotient;
+  const bool exact = size == 0 || !std::isfinite(size) || quotient.e == kInf || std::isinf(b.v);
+  if (exact || std::frexp(std::fabs(static_cast<double>(b.v)), &exponent) == 0.5) return quotient;
   return Value<R>::real(quotient.v, quotient.e + 2 * p.eps * (size + quotient.e) + p.tiny);
 }
 

@@ -46,7 +46,8 @@ struct Walk {
   Expr written_out(const Node& read) {
     const auto t = static_cast<TensorId>(read.payload);
     const Equation* eq = definition(t);
-    if (!eq || eq->op != AssignOp::set || eq->targets.size() != 1 || program.tensors[t].role != Role::temp || pool.type(eq->body) != read.type || keeps_axis(eq->body)) return {};
+    if (!eq || eq->op != AssignOp::set || eq->targets.size() != 1 || program.tensors[t].role != Role::temp) return {};
+    if (pool.type(eq->body) != read.type || keeps_axis(eq->body)) return {};
     std::unordered_map<IndexId, Expr> values;
     for (std::size_t k = 0; k < eq->subscripts.size(); ++k) {
       const Node& s = pool[eq->subscripts[k]];
