@@ -1,4 +1,4 @@
-// A queue and its threads. See later.h.
+// A queue, its threads, and the end of the process. See later.h.
 #include "runtime/later.h"
 
 #include <pthread.h>
@@ -12,6 +12,8 @@
 #include <mutex>
 #include <thread>
 
+#include <quern/error.h>
+
 namespace quern::runtime {
 namespace {
 
@@ -19,8 +21,9 @@ struct Queue {
   std::mutex mutex;
   std::condition_variable more, idle;
   std::deque<std::function<void()>> work;
-  int threads = 0, waiting = 0;
+  int threads = 0, waiting = 0, under_way = 0;
   bool ending = false;
+  int registered = 0;
 
   void serve() {
     std::unique_lock lock(mutex);
@@ -44,13 +47,13 @@ std::atomic<Queue*>& process_queue() {
   return queue;
 }
 
-/// The libraries that a compile is inside of must not be torn down under it.
+/// Runs any number of times.
 void finish() {
   Queue* queue = process_queue().load();
   if (!queue) return;
   std::unique_lock lock(queue->mutex);
   queue->ending = true;
-  queue->idle.wait(lock, [&] { return queue->waiting == queue->threads; });
+  queue->idle.wait(lock, [&] { return queue->waiting == queue->threads && queue->under_way == 0; });
 }
 
 Queue& queue_of_process() {
@@ -59,18 +62,50 @@ Queue& queue_of_process() {
   static std::mutex mutex;
   if (Queue* queue = process_queue().load(std::memory_order_acquire)) return *queue;
   std::lock_guard lock(mutex);
-  if (!process_queue().load()) {
-    static const int at_exit = std::atexit(finish);
-    (void)at_exit;
-    process_queue().store(new Queue, std::memory_order_release);  // never destroyed: its threads wait in it
-  }
+  if (!process_queue().load()) process_queue().store(new Queue, std::memory_order_release);  // never destroyed: its threads wait in it
   return *process_queue().load();
+}
+
+/// Libraries set things up in their first few compiles; after so many there is nothing new.
+constexpr int kMostRegistered = 400;
+
+void register_again(Queue& queue) {
+  {
+    std::lock_guard lock(queue.mutex);
+    if (queue.ending || queue.registered == kMostRegistered) return;
+    ++queue.registered;
+  }
+  std::atexit(finish);
 }
 
 }  // namespace
 
+UnderWay::UnderWay() {
+  Queue& queue = queue_of_process();
+  register_again(queue);
+  std::lock_guard lock(queue.mutex);
+  if (queue.ending) throw Error(Code::unsupported, "error: the process is ending");
+  ++queue.under_way;
+}
+
+UnderWay::~UnderWay() {
+  Queue& queue = queue_of_process();
+  register_again(queue);
+  std::lock_guard lock(queue.mutex);
+  if (queue.under_way > 0) --queue.under_way;
+  queue.idle.notify_all();
+}
+
+bool UnderWay::renew() {
+  Queue& queue = queue_of_process();
+  register_again(queue);
+  std::lock_guard lock(queue.mutex);
+  return queue.ending;
+}
+
 void later(std::function<void()> work) {
   Queue& queue = queue_of_process();
+  register_again(queue);
   std::unique_lock lock(queue.mutex);
   const int most = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, 8u));
   if (queue.waiting <= static_cast<int>(queue.work.size()) && queue.threads < most) {

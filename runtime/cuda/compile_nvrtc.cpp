@@ -12,6 +12,7 @@
 #include <quern/error.h>
 
 #include "runtime/cuda/nvrtc.h"
+#include "runtime/later.h"
 
 namespace quern::runtime::gpu {
 namespace {
@@ -116,6 +117,9 @@ CompiledText compile_nvrtc(const std::string& text, const quern::cuda::Target& t
   if (const int result = n.nvrtcCreateProgram(&raw, text.c_str(), "kernel.cu", 0, nullptr, nullptr); result != 0)
     throw Error(result == kNvrtcOutOfMemory ? Code::out_of_memory : Code::internal, fmt::format("error: NVRTC: {}", n.nvrtcGetErrorString(result)));
   const std::unique_ptr<_nvrtcProgram, Destroy> program(raw, Destroy{&n});
+  // A process that ends meanwhile waits; where NVRTC asks, the compile is given up.
+  const UnderWay under_way;
+  if (n.nvrtcSetFlowCallback) n.nvrtcSetFlowCallback(raw, [](void*, void*) { return UnderWay::renew() ? 1 : 0; }, nullptr);
   const int result = n.nvrtcCompileProgram(raw, static_cast<int>(std::size(options)), options);
   CompiledText compiled;
   compiled.log = fetch(raw, n.nvrtcGetProgramLogSize, n.nvrtcGetProgramLog);

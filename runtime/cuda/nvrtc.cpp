@@ -67,6 +67,7 @@ std::string take(void* library, Nvrtc& n) {
   if (!n.name) missing = #name;
   QUERN_NVRTC(QUERN_NVRTC_FIND)
 #undef QUERN_NVRTC_FIND
+  n.nvrtcSetFlowCallback = reinterpret_cast<decltype(n.nvrtcSetFlowCallback)>(dlsym(library, "nvrtcSetFlowCallback"));
   if (!missing.empty()) return "lacks " + missing;
   if (const std::string folder = fs::path(n.path).parent_path().string(); !folder.empty())
     dlopen(fmt::format("{}/libnvrtc-builtins.so.{}.{}", folder, n.major, n.minor).c_str(), RTLD_NOW | RTLD_GLOBAL);

@@ -28,6 +28,7 @@ struct Nvrtc {
 #define QUERN_NVRTC_MEMBER(name, result, parameters) result(*name) parameters = nullptr;
   QUERN_NVRTC(QUERN_NVRTC_MEMBER)
 #undef QUERN_NVRTC_MEMBER
+  int (*nvrtcSetFlowCallback)(NvrtcProgram, int (*callback)(void*, void*), void* payload) = nullptr;  // from 12.8 on; may be null
   int major = 0, minor = 0;
   std::string path;                 // of the library in use
   std::vector<int> architectures;   // compute capability x 10, ascending

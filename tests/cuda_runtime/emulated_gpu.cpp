@@ -16,7 +16,8 @@ namespace {
 
 [[maybe_unused]] const int named = [] {
   setenv("QUERN_LIBCUDA", QUERN_EMULATED_CUDA, 1);
-  setenv("QUERN_NVRTC", QUERN_EMULATED_CUDA, 1);
+  if (!getenv("QUERN_TEST_REAL_NVRTC")) setenv("QUERN_NVRTC", QUERN_EMULATED_CUDA, 1);
+  else setenv("QUERN_LIBCUDA", "/nowhere", 1);
   return 0;
 }();
 
