@@ -193,7 +193,8 @@ struct Planner {
       plan.blocks[*plan.lane] = rows;
       if (row) plan.blocks[*row] = rows;
       plan.stream = choose_stream();
-      plan.stream_block = row && !matrix ? 32 : 64;
+      // Rows of more than 64 results leave registers for 32 scores at a time.
+      plan.stream_block = (row && !matrix) || (matrix && !row && rows == 128 && widest_result > 64) ? 32 : 64;
       return;
     }
     // Kept points of a task: as many as there are threads to work on them, a few each.

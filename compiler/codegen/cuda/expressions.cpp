@@ -15,7 +15,7 @@ using namespace ir;
 
 bool KernelPrinter::touches_memory(Expr e) const {
   bool found = false;
-  compiler::for_each_node(pool_, e, [&](Expr at) { found |= pool_[at].op == Op::read; });
+  compiler::for_each_node(pool_, e, [&](Expr at) { found |= pool_[at].op == Op::read && !in_registers(static_cast<TensorId>(pool_[at].payload)); });
   return found;
 }
 
@@ -69,6 +69,13 @@ std::string KernelPrinter::value(Expr e) {
   }
   if (!is_elementwise(n.op)) throw std::logic_error(fmt::format("operator '{}' reached the code generator", name(n.op)));
   if (n.op == Op::where && (touches_memory(n.args[1]) || touches_memory(n.args[2]))) return guarded_choice(e);
+  if (auto it = column_limits_.find(e.id); it != column_limits_.end()) {
+    for (const auto& [index, tiles] : arranged_->column_tiles)
+      if (pool_.depends_on(e, index)) {
+        const char* op = n.op == Op::lt ? "<" : n.op == Op::le ? "<=" : n.op == Op::gt ? ">" : ">=";
+        return define(e, fmt::format("d{} {} {}", index, op, it->second));
+      }
+  }
   if (const std::string folded = folded_exponent(e); !folded.empty()) return define(e, folded);
   std::vector<std::string> args;
   for (Expr a : n.args) args.push_back(value(a));

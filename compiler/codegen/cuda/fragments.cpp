@@ -72,6 +72,7 @@ void KernelPrinter::declare_column(const Dim& column) {
 }
 
 void KernelPrinter::close_loops() {
+  column_limits_.clear();
   scopes_.pop_back();
   close();
   close();
@@ -106,8 +107,39 @@ void KernelPrinter::hoist(Expr e, IndexId column, const std::set<TensorId>& writ
       return;
     }
   }
+  if (const auto limit = column_limit_of(e); limit) {
+    hoist_limit(e, *limit);
+    return;
+  }
   for (Expr a : n.args) hoist(a, column, written);
 }
+
+/// A comparison of a column index, plus what does not depend on it, with something that does not: the bound of the column's
+/// count. Counts are 32 bits, so that each point costs one comparison.
+std::optional<Expr> KernelPrinter::column_limit_of(Expr e) {
+  const Node n = pool_[e];
+  if (n.op != Op::lt && n.op != Op::le && n.op != Op::gt && n.op != Op::ge) return std::nullopt;
+  if (pool_.type(n.args[0]) != DType::i64) return std::nullopt;
+  for (const auto& [index, tiles] : arranged_->column_tiles) {
+    (void)tiles;
+    if (!pool_.depends_on(n.args[0], index) || pool_.depends_on(n.args[1], index)) continue;
+    if (touches_memory(e)) return std::nullopt;
+    const Expr begin = column_begin_;
+    if (!begin) return std::nullopt;
+    const Expr there = pool_.substitute(n.args[0], {{index, begin}});
+    const Expr count = pool_.sub(pool_.index(index), begin);
+    if (constant_difference(pool_, n.args[0], pool_.add(there, count)) != 0) return std::nullopt;
+    return pool_.sub(n.args[1], there);
+  }
+  return std::nullopt;
+}
+
+void KernelPrinter::hoist_limit(Expr e, Expr limit) {
+  const std::string name = fresh("bound");
+  line(fmt::format("const int {} = (int)min(max({}, -1073741824ll), 1073741824ll);", name, value(limit)));
+  column_limits_[e.id] = name;
+}
+
 
 void KernelPrinter::fragment_nest(const Nest& nest) {
   const Arrangement& a = *arranged_;
@@ -132,14 +164,41 @@ void KernelPrinter::fragment_nest(const Nest& nest) {
   scopes_.emplace_back();
   std::vector<Accumulation> sums;
   if (column) {
+    column_begin_ = column->begin;
     for (const Update& u : nest.updates)
       for (Expr e : {u.body, u.domain}) hoist(e, column->index, written);
     begin_sums(nest, sums);
-    open_columns(*column, std::to_string(tiles));
+    line("#pragma unroll");
+    open(fmt::format("for (int ct = 0; ct < {}; ++ct)", tiles));
+    const bool in_memory = memory;
+    if (in_memory) {
+      // The two columns of a thread lie side by side.
+      open("");
+      scopes_.emplace_back();
+      line("const int e = 0;");
+      declare_column(*column);
+      line(fmt::format("const int valid = {};", column_limit.empty() ? "2" : fmt::format("{} - d{}", column_limit, column->index)));
+      load_vectors(nest, column->index, 2);
+      prepare_stores(nest, column->index, 2);
+      scopes_.pop_back();
+      for (Scope& scope : scopes_) std::erase_if(scope.names, [&](const auto& entry) { return pool_.depends_on(Expr{entry.first}, column->index); });
+    }
+    line("#pragma unroll");
+    open("for (int e = 0; e < 2; ++e)");
+    scopes_.emplace_back();
+    declare_column(*column);
     if (!column_limit.empty()) open(fmt::format("if (d{} < {})", column->index, column_limit));
     at_point(nest, sums);
     if (!column_limit.empty()) close();
-    close_loops();
+    scopes_.pop_back();
+    close();
+    if (in_memory) {
+      store_vectors(2);
+      vector_reads_.clear();
+      vector_stores_.clear();
+      close();
+    }
+    close();
     for (const Accumulation& s : sums) {
       const Update& u = nest.updates[s.update];
       Split quad;
@@ -188,6 +247,7 @@ void KernelPrinter::contraction_nest(const Nest& nest) {
 
   // What the sums start from.
   open_rows(row);
+  column_begin_ = column.begin;
   if (u.start) hoist(u.start, c.column, {u.target});
   open_columns(column, std::to_string(columns));
   const std::string from = u.start ? cast_text(pool_.type(u.start), DType::f32, value(u.start)) : "0.0f";
@@ -223,25 +283,80 @@ void KernelPrinter::contraction_nest(const Nest& nest) {
   }
   const std::string inner_limit = c.left_in_registers ? limit_text(inner, std::int64_t{steps} * 16) : "";
   const std::string row_limit = c.left_in_registers && (reads_global(u.domain) || reads_global(c.left)) ? limit_text(row, a.rows()) : "";
+  // Fragments come from shared memory two products ahead of their use.
+  const int pairs = columns / 2;
+  line(fmt::format("unsigned right[3][4], left[2][{}][4];", a.row_tiles));
+  auto load_right = [&](const std::string& step) {
+    const std::string kt = fmt::format("(({}) / {})", step, pairs), ct = fmt::format("(({}) % {} * 2)", step, pairs);
+    if (right_by_column) line(fmt::format("quern_ldmatrix_x4(right[({}) % 3], {});", step, at(tile, right_base, ct + " * 8", kt + " * 16")));
+    else line(fmt::format("quern_ldmatrix_x4_trans(right[({}) % 3], {});", step, at(tile, right_base, kt + " * 16", ct + " * 8")));
+  };
+  auto load_left = [&](const std::string& kt) {
+    const OperandTile& left = a.operands.at(static_cast<TensorId>(pool_[c.left].payload));
+    line("#pragma unroll");
+    open(fmt::format("for (int rt = 0; rt < {}; ++rt)", a.row_tiles));
+    if (left_by_row) line(fmt::format("quern_ldmatrix_x4(left[({}) % 2][rt], {});", kt, at(left, left_base, "rt * 16", "(" + kt + ") * 16")));
+    else line(fmt::format("quern_ldmatrix_x4_trans(left[({}) % 2][rt], {});", kt, at(left, left_base, "(" + kt + ") * 16", "rt * 16")));
+    close();
+  };
+  if (!c.left_in_registers) load_left("0");
+  load_right("0");
+  if (steps * pairs > 1) load_right("1");
   line("#pragma unroll");
   open(fmt::format("for (int kt = 0; kt < {}; ++kt)", steps));
   scopes_.emplace_back();
-  line(fmt::format("unsigned left[{}][4];", a.row_tiles));
   if (c.left_in_registers) {
-    open_rows(row);
-    hoist(c.left, c.inner, {});
-    line("#pragma unroll");
-    open("for (int side = 0; side < 2; ++side)");
-    line("float pair[2];");
-    line("const int ct = kt * 2 + side;");
-    line("#pragma unroll");
-    open("for (int e = 0; e < 2; ++e)");
-    scopes_.emplace_back();
-    declare_column(inner);
-    // Packing rounds: the cast to the narrow type needs no rounding of its own.
-    Expr left = c.left;
-    if (pool_[left].op == Op::cast && pool_[left].type == (c.bf16 ? DType::bf16 : DType::f16)) left = pool_[left].args[0];
-    // Where there is no point there is a zero; what the domain reads is read for points that exist only.
+    left_fragments(nest, c, row, inner, inner_limit, row_limit);
+  } else if (steps > 1) {
+    open(fmt::format("if (kt + 1 < {})", steps));
+    load_left("kt + 1");
+    close();
+  }
+  line("#pragma unroll");
+  open(fmt::format("for (int pair = 0; pair < {}; ++pair)", pairs));
+  line(fmt::format("const int step = kt * {} + pair;", pairs));
+  open(fmt::format("if (step + 2 < {})", steps * pairs));
+  load_right("step + 2");
+  close();
+  line("const unsigned (&now)[4] = right[step % 3];");
+  line("const unsigned first[2] = {now[0], now[1]}, second[2] = {now[2], now[3]};");
+  line("#pragma unroll");
+  open(fmt::format("for (int rt = 0; rt < {}; ++rt)", a.row_tiles));
+  const char* type = c.bf16 ? "bf16" : "f16";
+  line(fmt::format("quern_mma_{}({}[rt][pair * 2], left[kt % 2][rt], first);", type, sum));
+  line(fmt::format("quern_mma_{}({}[rt][pair * 2 + 1], left[kt % 2][rt], second);", type, sum));
+  close();
+  close();
+  scopes_.pop_back();
+  close();
+}
+
+/// The left factor of step kt from what its threads hold: rounded and packed, zeros where there is no point.
+void KernelPrinter::left_fragments(const Nest& nest, const Contraction& c, const Dim& row, const Dim& inner, const std::string& inner_limit,
+                                   const std::string& row_limit) {
+  const Update& u = nest.updates[0];
+  open_rows(row);
+  column_begin_ = inner.begin;
+  hoist(c.left, c.inner, {});
+  hoist(u.domain, c.inner, {});
+  line("#pragma unroll");
+  open("for (int side = 0; side < 2; ++side)");
+  line("float pair[2];");
+  line("const int ct = kt * 2 + side;");
+  line("#pragma unroll");
+  open("for (int e = 0; e < 2; ++e)");
+  scopes_.emplace_back();
+  declare_column(inner);
+  // Packing rounds: the cast to the narrow type needs no rounding of its own.
+  Expr left = c.left;
+  if (pool_[left].op == Op::cast && pool_[left].type == (c.bf16 ? DType::bf16 : DType::f16)) left = pool_[left].args[0];
+  if (!reads_global(u.domain) && !reads_global(left)) {
+    const std::string x = cast_text(pool_.type(left), DType::f32, value(left));
+    std::string in = u.domain ? value(u.domain) : "";
+    if (!inner_limit.empty()) in += fmt::format("{}d{} < {}", in.empty() ? "" : " && ", inner.index, inner_limit);
+    line(fmt::format("pair[e] = {};", in.empty() ? x : fmt::format("{} ? {} : 0.0f", in, x)));
+  } else {
+    // What the domain reads is read for points that exist only.
     std::vector<std::string> guards;
     if (!inner_limit.empty()) guards.push_back(fmt::format("d{} < {}", inner.index, inner_limit));
     if (!row_limit.empty()) guards.push_back(fmt::format("d{} < {}", row.index, row_limit));
@@ -255,37 +370,14 @@ void KernelPrinter::contraction_nest(const Nest& nest) {
     if (u.domain) close();
     scopes_.pop_back();
     if (!guards.empty()) close();
-    scopes_.pop_back();
-    close();
-    line(fmt::format("left[rt][side * 2 + h] = {}x2_bits(pair[0], pair[1]);", c.bf16 ? "bf16" : "f16"));
-    close();
-    close_loops();
-    forget(row);
-    forget(inner);
-  } else {
-    if (u.domain) throw std::logic_error("a contraction of operand tiles has a domain");
-    const OperandTile& left = a.operands.at(static_cast<TensorId>(pool_[c.left].payload));
-    line("#pragma unroll");
-    open(fmt::format("for (int rt = 0; rt < {}; ++rt)", a.row_tiles));
-    if (left_by_row) line(fmt::format("quern_ldmatrix_x4(left[rt], {});", at(left, left_base, "rt * 16", "kt * 16")));
-    else line(fmt::format("quern_ldmatrix_x4_trans(left[rt], {});", at(left, left_base, "kt * 16", "rt * 16")));
-    close();
   }
-  line("#pragma unroll");
-  open(fmt::format("for (int ct = 0; ct < {}; ct += 2)", columns));
-  line("unsigned right[4];");
-  if (right_by_column) line(fmt::format("quern_ldmatrix_x4(right, {});", at(tile, right_base, "ct * 8", "kt * 16")));
-  else line(fmt::format("quern_ldmatrix_x4_trans(right, {});", at(tile, right_base, "kt * 16", "ct * 8")));
-  line("const unsigned first[2] = {right[0], right[1]}, second[2] = {right[2], right[3]};");
-  line("#pragma unroll");
-  open(fmt::format("for (int rt = 0; rt < {}; ++rt)", a.row_tiles));
-  const char* type = c.bf16 ? "bf16" : "f16";
-  line(fmt::format("quern_mma_{}({}[rt][ct], left[rt], first);", type, sum));
-  line(fmt::format("quern_mma_{}({}[rt][ct + 1], left[rt], second);", type, sum));
-  close();
-  close();
   scopes_.pop_back();
   close();
+  line(fmt::format("left[kt % 2][rt][side * 2 + h] = {}x2_bits(pair[0], pair[1]);", c.bf16 ? "bf16" : "f16"));
+  close();
+  close_loops();
+  forget(row);
+  forget(inner);
 }
 
 }  // namespace quern::cuda

@@ -25,6 +25,14 @@ KernelPrinter::KernelPrinter(ModuleText& shared, const tile::Kernel& kernel)
     : shared_(shared), program_(shared.program), pool_(shared.program.pool), kernel_(kernel) {
   launch.entry = "quern_" + kernel.name;
   arranged_ = arrange(program_, kernel, shared.options.target);
+  if (arranged_) {
+    // Matrix instructions take operands from shared memory alone.
+    find_rings(kernel.body);
+    std::int64_t bytes = 0;
+    for (const auto& [t, o] : arranged_->operands) bytes += o.rows * o.pitch * 2 * (rings_.contains(t) ? 3 : 1);
+    if (bytes > room()) arranged_.reset();
+    rings_.clear();
+  }
   launch.threads = arranged_ ? 32 * arranged_->warps : kThreads;
   if (arranged_) {
     find_rings(kernel.body);
@@ -116,6 +124,9 @@ std::string KernelPrinter::stride(TensorId tensor, std::size_t axis) {
   return word({Word::stride, tensor, static_cast<int>(axis)});
 }
 
+/// Bytes of shared memory that tiles may take.
+std::int64_t KernelPrinter::room() const { return shared_.options.target.shared_bytes - kExchangeBytes - 1024; }
+
 /// Tiles of known size go to shared memory, smallest first, the rest to the slab. Tiles whose size is known at the launch
 /// only go together to whichever has room.
 void KernelPrinter::place_tiles() {
@@ -156,8 +167,12 @@ void KernelPrinter::place_tiles() {
     if (pool_.is_integer_constant(bytes_of(program_.tensors[t]), &bytes)) fixed.push_back({t, bytes});
     else open_size.push_back(t);
   }
-  std::stable_sort(fixed.begin(), fixed.end(), [](const Item& a, const Item& b) { return a.bytes < b.bytes; });
-  const std::int64_t room = shared_.options.target.shared_bytes - kExchangeBytes - 1024;
+  // Operands first: they have to be there.
+  std::stable_sort(fixed.begin(), fixed.end(), [&](const Item& a, const Item& b) {
+    auto is_operand = [&](TensorId t) { return arranged_ && arranged_->operands.contains(t); };
+    return std::pair(!is_operand(a.tensor), a.bytes) < std::pair(!is_operand(b.tensor), b.bytes);
+  });
+  const std::int64_t room = this->room();
   std::int64_t in_shared = 0, in_slab = 0;
   std::map<TensorId, std::string> base;
   for (const Item& i : fixed) {

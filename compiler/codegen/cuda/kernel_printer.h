@@ -63,6 +63,7 @@ class KernelPrinter {
 
   // Structure (kernel_printer.cpp, nests.cpp, selects.cpp).
   void place_tiles();
+  std::int64_t room() const;
   void block(const tile::Block& block);
   void statement(const tile::For& loop);
   void statement(const tile::If& branch);
@@ -140,6 +141,10 @@ class KernelPrinter {
   void hoist(ir::Expr e, ir::IndexId column, const std::set<ir::TensorId>& written);
   void fragment_nest(const tile::Nest& nest);
   void contraction_nest(const tile::Nest& nest);
+  void left_fragments(const tile::Nest& nest, const Contraction& c, const tile::Dim& row, const tile::Dim& inner,
+                      const std::string& inner_limit, const std::string& row_limit);
+  std::optional<ir::Expr> column_limit_of(ir::Expr e);
+  void hoist_limit(ir::Expr e, ir::Expr limit);
 
   // Asynchronous copies (copies.cpp).
   struct Pipeline {
@@ -185,6 +190,8 @@ class KernelPrinter {
   std::string team_mask_ = "team_mask";
   std::optional<Arrangement> arranged_;
   bool in_fragment_ = false;
+  ir::Expr column_begin_;               // of the columns at hand
+  std::unordered_map<std::uint32_t, std::string> column_limits_;  // comparison -> bound of the column's count
   std::set<ir::TensorId> contracted_;   // register tiles that are sums of products
   std::set<ir::TensorId> rings_;        // operand tiles that are rings of stages
   std::set<ir::TensorId> pending_;      // tiles with copies under way

@@ -251,7 +251,10 @@ void KernelPrinter::at_point(const Nest& nest, std::vector<Accumulation>& sums) 
     if (u.kind == UpdateKind::scan) {
       for (const Accumulation& s : sums) if (s.update == i) scan_step(u, s);
     } else {
-      const bool guarded = static_cast<bool>(u.domain);
+      // On fragments a point outside is the identity: no branch.
+      const bool selected = in_fragment_ && u.domain && u.kind == UpdateKind::reduce && !touches_memory(u.domain) && !touches_memory(u.body) &&
+                            !has_position(u.reducer);
+      const bool guarded = static_cast<bool>(u.domain) && !selected;
       if (guarded) {
         open(fmt::format("if ({})", value(u.domain)));
         scopes_.emplace_back();
@@ -264,7 +267,11 @@ void KernelPrinter::at_point(const Nest& nest, std::vector<Accumulation>& sums) 
       } else {
         for (const Accumulation& s : sums) {
           if (s.update != i) continue;
-          const std::string x = cast_text(pool_.type(u.body), s.type, value(u.body));
+          std::string x = cast_text(pool_.type(u.body), s.type, value(u.body));
+          if (selected) {
+            const std::string in = value(u.domain);
+            x = fmt::format("({} ? {} : {})", in, x, identity(u.reducer, s.type));
+          }
           if (s.position.empty()) line(fmt::format("{} = {};", s.value, combined(u, s.type, s.value, x)));
           else line(fmt::format("quern_{}({}, {}, {}, (int){});", name(u.reducer), s.value, s.position, x, value(u.position)));
         }
