@@ -363,11 +363,9 @@ void KernelPrinter::left_fragments(const Nest& nest, const Contraction& c, const
     if (!guards.empty() || u.domain) line("pair[e] = 0.0f;");
     if (!guards.empty()) open(fmt::format("if ({})", fmt::join(guards, " && ")));
     scopes_.emplace_back();
-    if (u.domain) open(fmt::format("if ({})", value(u.domain)));
-    scopes_.emplace_back();
+    const int opened = open_domain(u.domain);
     line(fmt::format("pair[e] = {};", cast_text(pool_.type(left), DType::f32, value(left))));
-    scopes_.pop_back();
-    if (u.domain) close();
+    close_domain(opened);
     scopes_.pop_back();
     if (!guards.empty()) close();
   }

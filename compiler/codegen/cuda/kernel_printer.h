@@ -119,6 +119,8 @@ class KernelPrinter {
   void prepare_stores(const tile::Nest& nest, ir::IndexId index, int vector);
   void store_vectors(int vector);
   void at_point(const tile::Nest& nest, std::vector<Accumulation>& sums);
+  int open_domain(ir::Expr domain);
+  void close_domain(int opened);
   void combine_team(const Split& split, const tile::Update& update, const Accumulation& sum);
   void finish(const tile::Update& update, const Accumulation& sum);
   void scan_step(const tile::Update& update, const Accumulation& sum);

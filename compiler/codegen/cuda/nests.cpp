@@ -208,13 +208,12 @@ void KernelPrinter::begin_sums(const Nest& nest, std::vector<Accumulation>& sums
 
 void KernelPrinter::scan_step(const Update& u, const Accumulation& sum) {
   previous_ = sum.value;
-  const bool guarded = static_cast<bool>(u.domain);
-  if (guarded) open(fmt::format("if ({})", value(u.domain)));
+  const int guards = open_domain(u.domain);
   scopes_.emplace_back();
   const std::string x = cast_text(pool_.type(u.body), sum.type, value(u.body));
   line(fmt::format("{} = {};", sum.value, recurs(pool_, u.body) ? x : combined(u, sum.type, sum.value, x)));
   scopes_.pop_back();
-  if (guarded) close();
+  close_domain(guards);
   previous_.clear();
   accumulator_[0] = sum.value;
   scopes_.emplace_back();
@@ -255,10 +254,7 @@ void KernelPrinter::at_point(const Nest& nest, std::vector<Accumulation>& sums) 
       const bool selected = in_fragment_ && u.domain && u.kind == UpdateKind::reduce && !touches_memory(u.domain) && !touches_memory(u.body) &&
                             !has_position(u.reducer);
       const bool guarded = static_cast<bool>(u.domain) && !selected;
-      if (guarded) {
-        open(fmt::format("if ({})", value(u.domain)));
-        scopes_.emplace_back();
-      }
+      const int guards = guarded ? open_domain(u.domain) : 0;
       if (u.kind == UpdateKind::store) {
         update_ = i;
         store_point(u);
@@ -276,11 +272,35 @@ void KernelPrinter::at_point(const Nest& nest, std::vector<Accumulation>& sums) 
           else line(fmt::format("quern_{}({}, {}, {}, (int){});", name(u.reducer), s.value, s.position, x, value(u.position)));
         }
       }
-      if (guarded) {
-        scopes_.pop_back();
-        close();
-      }
+      close_domain(guards);
     }
+    scopes_.pop_back();
+    close();
+  }
+}
+
+/// Opens what stands behind a domain; what reads memory is asked only where the rest holds.
+int KernelPrinter::open_domain(Expr domain) {
+  if (!domain) return 0;
+  std::string plain;
+  std::vector<Expr> reading;
+  for (Expr c : compiler::conjuncts(pool_, domain)) {
+    if (touches_memory(c)) reading.push_back(c);
+    else plain += (plain.empty() ? "" : " && ") + value(c);
+  }
+  int opened = 0;
+  auto guard = [&](const std::string& condition) {
+    open(fmt::format("if ({})", condition));
+    scopes_.emplace_back();
+    ++opened;
+  };
+  if (!plain.empty()) guard(plain);
+  for (Expr c : reading) guard(value(c));
+  return opened;
+}
+
+void KernelPrinter::close_domain(int opened) {
+  for (; opened > 0; --opened) {
     scopes_.pop_back();
     close();
   }
