@@ -109,6 +109,8 @@ struct Kernel {
   std::string name;             // k0, k1, ...
   int lanes = 16;               // elements of one vector in this kernel, whatever their type (16: f32 on AVX-512)
   std::vector<GridDim> grid;
+  Expr when;                      // bool over sizes: nothing runs where it is false; none = always
+  bool chained = false;           // tasks along the last grid dim pass the state of the body's one scan on, in order (GPU)
   std::vector<TensorId> scratch;  // row-major, last axis padded to whole vectors (`lanes`); shapes over symbols
   Block body;
   std::vector<std::string> why;   // how it came to be: plan, fusion steps with their algebra, for `explain`

@@ -7,6 +7,7 @@
 
 #include "compiler/passes/alias.h"
 #include "compiler/passes/lower_group.h"
+#include "compiler/passes/plan_scan.h"
 #include "compiler/passes/reduce_strength.h"
 #include "compiler/passes/split_reductions.h"
 
@@ -396,8 +397,21 @@ tile::Module lower(Program program, const PlanInput& input) {
       if (s.stored)
         for (TensorId t : s.targets)
           if (s.stores(t) && p.tensors[t].role == Role::temp && workspace.insert(t).second) module.workspace.push_back(t);
+    Expr when;
+    std::optional<ChainPlan> chain;
+    if (input.gpu) chain = chain_scan(p, group, input);
+    if (chain) {
+      tile::Kernel kernel = GroupLowering(p, std::move(chain->group), chain->plan, input, fmt::format("k{}", number++)).run();
+      kernel.chained = true;
+      kernel.when = chain->when;
+      kernel.why.push_back(fmt::format("rows are scanned in chunks of {} that pass their state on", kernel.grid.back().step));
+      module.kernels.push_back(std::move(kernel));
+      if (!chain->when) continue;
+      when = negation(p.pool, chain->when);
+    }
     const KernelPlan plan = plan_kernel(p, group, input);
     module.kernels.push_back(GroupLowering(p, std::move(group), plan, input, fmt::format("k{}", number++)).run());
+    module.kernels.back().when = when;
   }
   return module;
 }

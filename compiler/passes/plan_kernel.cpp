@@ -197,6 +197,14 @@ struct Planner {
       plan.stream_block = (row && !matrix) || (matrix && !row && rows == 128 && widest_result > 64) ? 32 : 64;
       return;
     }
+    if (group.stages.size() == 1 && group.stages[0].form == Form::scan && !group.grid.empty()) {
+      // A warp for each row, or a lane for each column.
+      const Stage& s = group.stages[0];
+      for (IndexId i : group.grid)
+        if (step_along(program, input, s.targets[0], s.subscripts, i) == Step::adjacent) plan.blocks[i] = 32;
+      if (plan.blocks.empty()) plan.blocks[group.grid.back()] = 8;
+      return;
+    }
     // Kept points of a task: as many as there are threads to work on them, a few each.
     std::int64_t points = 1, inside = 1;
     for (const Stage& s : group.stages) {

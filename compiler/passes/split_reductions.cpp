@@ -18,9 +18,9 @@ bool has_position(Reducer r) { return r == Reducer::argmax || r == Reducer::argm
 struct Splitter {
   Program& program;
   const PlanInput& input;
-  ExprPool& pool = program.pool;
-  std::set<TensorId> apart;
-  std::vector<Equation> out;
+  ExprPool& pool;
+  std::set<TensorId> apart{};
+  std::vector<Equation> out{};
 
   Expr whole(std::int64_t n) { return pool.integer(n); }
   Expr quotient_up(Expr a, Expr b) { return pool.apply(Op::floordiv, {pool.sub(pool.add(a, b), whole(1)), b}); }
@@ -110,7 +110,7 @@ struct Splitter {
       Part p{a, 0, 0, length, {}};
       p.within = program.add_index(name, whole(0), length);
       p.number = program.add_index(name + "_part", whole(0), count);
-      p.at = pool.add(program.indices[a].begin, pool.add(pool.mul(pool.index(p.number), length), pool.index(p.within)));
+      p.at = pool.add(pool.index(p.within), pool.add(pool.mul(pool.index(p.number), length), program.indices[a].begin));
       parts.push_back(p);
     }
 
@@ -175,6 +175,6 @@ struct Splitter {
 
 }  // namespace
 
-std::set<TensorId> split_reductions(Program& program, const PlanInput& input) { return Splitter{program, input}.run(); }
+std::set<TensorId> split_reductions(Program& program, const PlanInput& input) { return Splitter{program, input, program.pool}.run(); }
 
 }  // namespace quern::compiler

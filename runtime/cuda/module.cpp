@@ -20,11 +20,12 @@ std::size_t aligned(std::size_t bytes) { return (bytes + kAlign - 1) / kAlign * 
 }  // namespace
 
 struct Module::Amounts {
-  explicit Amounts(std::size_t launches, std::size_t workspace) : tasks(launches), grid(launches), shared(launches), offsets(workspace) {}
+  explicit Amounts(std::size_t launches, std::size_t workspace) : tasks(launches), grid(launches), shared(launches), offsets(workspace), zeroed(launches), zeroed_bytes(launches) {}
   SmallArray<std::int64_t, 16> tasks;
   SmallArray<unsigned, 16> grid, shared;
   SmallArray<std::size_t, 16> offsets;  // of workspace tensors in the block
   std::size_t slab = 0, bytes = 0;      // where slabs begin; the whole block
+  SmallArray<std::size_t, 16> zeroed, zeroed_bytes;  // per launch
 };
 
 struct Module::Place {
@@ -61,7 +62,7 @@ Module::Module(const Binding& binding, quern::cuda::CudaModule printed, Compiled
   needs_memory_ = !printed_.workspace.empty();
   for (const quern::cuda::KernelLaunch& launch : printed_.launches) {
     if (launch.words.size() > kMostWords) fault(fmt::format("launch {} takes {} parameter words", launch.entry, launch.words.size()));
-    needs_memory_ |= static_cast<bool>(launch.slab_bytes);
+    needs_memory_ |= static_cast<bool>(launch.slab_bytes) || static_cast<bool>(launch.zeroed_bytes);
     std::vector<Step> steps;
     for (const Word& word : launch.words) {
       Step step{Step::constant, word.id, word.axis, 0};
@@ -84,6 +85,7 @@ Module::Module(const Binding& binding, quern::cuda::CudaModule printed, Compiled
           break;
         case Word::slab: step.kind = Step::slab; break;
         case Word::tasks: step.kind = Step::tasks; break;
+        case Word::zeroed: step.kind = Step::zeroed; break;
       }
       steps.push_back(step);
     }
@@ -206,6 +208,12 @@ void Module::measure(Gpu& gpu, const ModuleCall& call, Amounts& amounts) const {
     const std::int64_t shared = launch.shared_bytes ? evaluate(launch.shared_bytes, call, "shared memory") : 0;
     if (shared > 0x7fffffff) too_large();
     amounts.shared[k] = static_cast<unsigned>(shared);
+    amounts.zeroed_bytes[k] = 0;
+    if (launch.zeroed_bytes && tasks > 0) {
+      const std::int64_t bytes = evaluate(launch.zeroed_bytes, call, "memory to clear");
+      amounts.zeroed[k] = grow(bytes);
+      amounts.zeroed_bytes[k] = static_cast<std::size_t>(bytes);
+    }
     if (!launch.slab_bytes || tasks == 0) continue;
     std::int64_t each = evaluate(launch.slab_bytes, call, "the slab"), all = 0;
     if (each > kMostBytes || __builtin_mul_overflow(static_cast<std::int64_t>(aligned(static_cast<std::size_t>(each))), grid, &all)) too_large();
@@ -297,11 +305,14 @@ void Module::launch(Gpu& gpu, const ModuleCall& call, DevicePointer status) {
         case Step::status: *word++ = status; break;
         case Step::slab: *word++ = memory + amounts.slab; break;
         case Step::tasks: *word++ = static_cast<std::uint64_t>(amounts.tasks[k]); break;
+        case Step::zeroed: *word++ = memory + amounts.zeroed[k]; break;
       }
     }
     if (amounts.shared[k] > static_cast<unsigned>(place.most_shared[k]))
       throw Error(Code::internal, fmt::format("error: internal fault in {}: launch {} wants {} bytes of shared memory; a block has {}", what(),
                                               printed_.launches[k].entry, amounts.shared[k], place.most_shared[k]));
+    if (amounts.zeroed_bytes[k] > 0)
+      gpu.require(gpu.driver().cuMemsetD8Async(memory + amounts.zeroed[k], 0, amounts.zeroed_bytes[k], call.stream), what());
     const Result result = gpu.driver().cuLaunchKernel(place.functions[k], amounts.grid[k], 1, 1, static_cast<unsigned>(printed_.launches[k].threads), 1, 1,
                                                       amounts.shared[k], call.stream, parameters, nullptr);
     if (result != kSuccess) gpu.fail(result, fmt::format("{} (launch {}, {} blocks of {} threads, {} bytes of shared memory)", what(), printed_.launches[k].entry,

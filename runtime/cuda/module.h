@@ -53,7 +53,7 @@ class Module {
 
  private:
   struct Step {
-    enum Kind : std::uint8_t { slot_data, work_data, slot_stride, work_stride, symbol, constant, scalar, status, slab, tasks } kind;
+    enum Kind : std::uint8_t { slot_data, work_data, slot_stride, work_stride, symbol, constant, scalar, status, slab, tasks, zeroed } kind;
     std::uint32_t index = 0;   // of a slot, a workspace tensor, a symbol, a scalar
     int axis = 0;
     std::int64_t value = 0;    // constant

@@ -77,3 +77,61 @@ kernel images(x: f16[B,H,W,C]) -> (s: f32[C]) { s[c] = sum[b,h,w](x[b,h,w,c]) }
 kernel masked(x: f32[M,N], k: i32[N] in 0:M) -> (s: f32[N]) { s[n] = sum[m where m <= k[n]](x[m,n]) }
 )", "// s_part");
 }
+
+TEST_CASE("scans of rows, columns and one long vector") {
+  run_text(R"(
+#: M=1 N=1 | M=3 N=31 | M=9 N=33 | M=2 N=257 | M=2 N=479 | M=2 N=481 | M=17 N=1000 | M=2 N=4097 | M=3 N=9001 | M=0 N=4 | M=4 N=0
+kernel rowsum(x: f32[M,N]) -> (y: f32[M,N]) { y[m,n] = cumsum[n](x[m,n]) }
+#: M=4100 N=3 | M=4097 N=33 | M=4097 N=40
+kernel many_rows(x: f32[M,N]) -> (y: f32[M,N]) { y[m,n] = cumsum[n](x[m,n]) }
+#: N=1 | N=31 | N=255 | N=3840 | N=3841 | N=100001 | N=100001 x=nan | N=20000 x=inf
+kernel vector(x: f16[N]) -> (y: f32[N], z: f16[N]) { y[n] = cumsum[n](x[n]); z[n] = cummax[n](x[n]) }
+#: N=4097 | N=70001 | N=70001 x=wide
+kernel products(x: f32[N], k: i64[N], i: i32[N]) -> (y: f32[N], z: i64[N], w: i64[N], v: i32[N]) {
+  y[n] = cumprod[n](x[n]); z[n] = cumprod[n](k[n]); w[n] = cumsum[n](i[n]); v[n] = cummin[n](i[n])
+}
+#: M=1 N=1 | M=33 N=3 | M=257 N=33 | M=700 N=40 | M=1000 N=65
+kernel columns(x: f32[M,N]) -> (y: f32[M,N], z: f32[M,N]) { y[m,n] = cumsum[m](x[m,n]); z[m,n] = cummin[m](x[m,n]) }
+#: M=1 T=1 | M=3 T=33 | M=2 T=4097 | M=1 T=20001 | M=2 T=4097 a=inf | M=2 T=4097 a=wide x=wide | M=1 T=9000 x=nan | M=9 T=500 a=wide
+kernel linear(x: f32[M,T], a: f32[M,T], h0: f32[M]) -> (h: f32[M,T]) { h[m,t] = scan[t](a[m,t] * prev + x[m,t], init=h0[m]) }
+#: M=3 T=33 | M=2 T=4097 | M=4097 T=5
+kernel decays(x: f64[M,T], a: f64[M,T]) -> (h: f64[M,T]) { h[m,t] = scan[t](x[m,t] - 3.5 + prev / (1.0 + a[m,t] * a[m,t]), init=1) }
+#: T=3 C=1 | T=121 C=33 | T=1000 C=40 | T=500 C=33 a=wide
+kernel recur(x: f32[T,C], a: f32[T,C]) -> (h: f32[T,C]) { h[t,c] = scan[t](sigmoid(a[t,c]) * prev + x[t,c], init=0) }
+#: T=300 C=4 | T=5000 C=1
+kernel wild(x: f32[C,T], a: f32[C,T]) -> (h: f32[C,T], g: f32[C,T]) {
+  h[c,t] = scan[t](tanh(a[c,t] * prev) + x[c,t], init=0)
+  g[c,t] = scan[t]((prev + x[c,t]) * a[c,t], init=0)
+}
+#: M=3 N=300 | M=5 N=4000
+kernel fused(x: f32[M,N]) -> (y: f32[M,N]) { z[m,n] = cumsum[n](x[m,n] * x[m,n]); y[m,n] = z[m,n] / (1 + abs(max[n](x[m,n])))  }
+#: B=1 T=1 E=2 | B=2 T=130 E=3 | B=1 T=500 E=2
+kernel states<S: int = 16>(x: f32[B,T,E], dt: f32[B,T,E], A: f32[E,S], Bm: f32[B,T,S], C: f32[B,T,S]) -> (y: f32[B,T,E]) {
+  h[b,t,e,s] = scan[t](exp(-abs(dt[b,t,e] * A[e,s])) * prev + dt[b,t,e] * Bm[b,t,s] * x[b,t,e], init=0)
+  y[b,t,e] = sum[s](h[b,t,e,s] * C[b,t,s])
+}
+)", "scanned");
+}
+
+TEST_CASE("a scan whose groups of chunks follow each other") {
+  run_text(R"(
+#: N=2100000
+kernel vector(x: i32[N]) -> (y: i32[N]) { y[n] = cummax[n](x[n]) }
+)", "quern_ticket(");
+}
+
+TEST_CASE("a scan that drops what came before is noticed") {
+  const std::string text = R"(
+#: N=9001
+kernel vector(x: f32[N]) -> (y: f32[N]) { y[n] = cumsum[n](x[n]) }
+)";
+  for (const char* part : {"carry = passed_x[9];", "before_x = (warps_x + before_x);", "since_x = (since_x + step_x);"}) {
+    int edits = 0;
+    const auto without = [&](std::string& printed) {
+      if (const auto at = printed.find(part); at != std::string::npos) printed.replace(at, std::string(part).size(), ";"), ++edits;
+    };
+    INFO(part);
+    CHECK(fuzz::judge(text, fuzz::cases_of(text).at(0), test::emulated({}, without)).outcome != fuzz::Outcome::agree);
+    CHECK(edits > 0);
+  }
+}

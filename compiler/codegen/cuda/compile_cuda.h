@@ -23,6 +23,7 @@ struct Word {
     status,   // address of a zeroed cpu::Status in device memory
     slab,     // address of device memory: `slab_bytes` for each block of the grid, 256-byte aligned
     tasks,    // i64: the value of `tasks`
+    zeroed,   // address of `zeroed_bytes` of device memory, 256-byte aligned, cleared before the launch
   };
   Kind kind = data;
   std::uint32_t id = 0;
@@ -37,6 +38,7 @@ struct KernelLaunch {
   int blocks_per_multiprocessor = 0;  // grid = min(tasks, this x multiprocessors); 0 = one block a task (at most 2^31 - 1)
   ir::Expr shared_bytes;       // dynamic shared memory; beyond 48 KB the kernel's attribute must be raised
   ir::Expr slab_bytes;         // per block; 0 = none
+  ir::Expr zeroed_bytes;       // for the whole launch; 0 = none
   std::vector<Word> words;     // at most 500
 };
 

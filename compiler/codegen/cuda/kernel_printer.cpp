@@ -38,6 +38,7 @@ KernelPrinter::KernelPrinter(ModuleText& shared, const tile::Kernel& kernel)
     find_rings(kernel.body);
     for (const auto& [nest, c] : arranged_->contractions) contracted_.insert(nest->updates[0].target);
   }
+  find_scans(kernel.body);
   scopes_.emplace_back();
 }
 
@@ -63,6 +64,7 @@ std::string KernelPrinter::word(Word w) {
     case Word::status: name = "status"; break;
     case Word::slab: name = "slab_words"; break;
     case Word::tasks: name = "tasks"; break;
+    case Word::zeroed: name = "zeroed"; break;
   }
   if (!fresh_word) return name;
   launch.words.push_back(w);
@@ -125,7 +127,7 @@ std::string KernelPrinter::stride(TensorId tensor, std::size_t axis) {
 }
 
 /// Bytes of shared memory that tiles may take.
-std::int64_t KernelPrinter::room() const { return shared_.options.target.shared_bytes - kExchangeBytes - 1024; }
+std::int64_t KernelPrinter::room() const { return shared_.options.target.shared_bytes - kExchangeBytes - scan_bytes_ - 1024; }
 
 /// Tiles of known size go to shared memory, smallest first, the rest to the slab. Tiles whose size is known at the launch
 /// only go together to whichever has room.
@@ -242,8 +244,20 @@ std::string KernelPrinter::run() {
     tasks = pool_.mul(tasks, count);
     counts.push_back(value(count));
   }
-  launch.tasks = tasks;
-  open(fmt::format("for (long long task = blockIdx.x; task < {}; task += gridDim.x)", word({Word::tasks, 0, 0})));
+  launch.tasks = kernel_.when ? pool_.where(kernel_.when, tasks, pool_.integer(0)) : tasks;
+  std::string first_task = "blockIdx.x";
+  launch.zeroed_bytes = pool_.integer(0);
+  if (kernel_.chained) {
+    // A counter, then a record for each task.
+    uses_exchange_ = true;
+    const auto* nest = std::get_if<tile::Nest>(&kernel_.body.at(0).node);
+    const auto scan = nest ? scan_of(*nest) : std::nullopt;
+    if (!scan) throw std::logic_error("the steps of a chained scan do not combine");
+    launch.zeroed_bytes = pool_.add(pool_.integer(128), pool_.mul(launch.tasks, pool_.integer(8 * record_words(*scan))));
+    first_task = fmt::format("quern_ticket((unsigned long long*){}, exchange)", word({Word::zeroed, 0, 0}));
+    links_ = counts.back();
+  }
+  open(fmt::format("for (long long task = {}; task < {}; task += gridDim.x)", first_task, word({Word::tasks, 0, 0})));
   scopes_.emplace_back();
   if (kernel_.grid.size() > 1) line("long long rest = task;");
   for (std::size_t k = kernel_.grid.size(); k-- > 0;) {
@@ -277,6 +291,7 @@ std::string KernelPrinter::run() {
   out += fmt::format("extern \"C\" __global__ void __launch_bounds__({}) {}(const __grid_constant__ {}_words words) {{\n", launch.threads, launch.entry, launch.entry);
   out += "  extern __shared__ __align__(128) unsigned char shared[];\n";
   if (uses_exchange_) out += fmt::format("  __shared__ __align__(16) unsigned char exchange[{}];\n", kExchangeBytes);
+  if (scan_bytes_ > 0) out += fmt::format("  __shared__ __align__(16) unsigned char scanned[{}];\n", scan_bytes_);
   out += "  const int thread = (int)threadIdx.x;\n";
   out += head_ + text_ + "}\n";
   return out;

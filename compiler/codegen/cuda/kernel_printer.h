@@ -13,6 +13,7 @@
 #include "compiler/codegen/cuda/arrange.h"
 #include "compiler/codegen/cuda/compile_cuda.h"
 #include "compiler/ir/tile.h"
+#include "compiler/passes/recurrences.h"
 
 namespace quern::cuda {
 
@@ -129,6 +130,14 @@ class KernelPrinter {
   std::string identity(ir::Reducer reducer, DType type);
   void flat_nest(const tile::Nest& nest);
 
+  // Scans (scans.cpp).
+  using Recurrence = compiler::Recurrence;
+  std::optional<Recurrence> scan_of(const tile::Nest& nest);
+  int scan_items(const Recurrence& r) const;
+  int record_words(const Recurrence& r) const;
+  void find_scans(const tile::Block& block);
+  void scan_nest(const tile::Nest& nest, const Recurrence& r);
+
   // Fragments (fragments.cpp); only with an arrangement.
   bool in_registers(ir::TensorId tensor) const;
   std::string register_element(ir::TensorId tensor) const;
@@ -186,6 +195,8 @@ class KernelPrinter {
   std::string accumulator_[2], previous_;
   Touched touched_;
   bool uses_exchange_ = false;
+  std::int64_t scan_bytes_ = 0;         // shared memory of items of scans
+  std::string links_;                   // chained kernels: tasks of one chain
   std::unordered_map<std::uint32_t, std::string> vector_reads_;  // read -> the array that holds the vector
   std::map<std::size_t, VectorStore> vector_stores_;             // by update of the nest
   std::size_t update_ = 0;                                       // being printed

@@ -416,6 +416,7 @@ void KernelPrinter::flat_nest(const Nest& nest) {
     filled = true;
   }
   if (filled) line("__syncthreads();");
+  if (const auto scan = scan_of(nest)) return scan_nest(nest, *scan);
   loop_over(nest, split_of(nest));
 }
 

@@ -15,6 +15,51 @@ __device__ __forceinline__ long long quern_split(long long& rest, long long coun
   return left;
 }
 
+// The next task, to all threads of a block: in order as blocks arrive.
+__device__ __forceinline__ long long quern_ticket(unsigned long long* counter, unsigned char* exchange) {
+  if (threadIdx.x == 0) *(long long*)exchange = (long long)atomicAdd(counter, 1ull);
+  __syncthreads();
+  const long long task = *(long long*)exchange;
+  __syncthreads();
+  return task;
+}
+// A value in words of device memory that were 0: each has 4 bytes of it below a mark, so a word that is there is right.
+__device__ __forceinline__ unsigned long long quern_bits(float x) { return (unsigned long long)__float_as_uint(x); }
+__device__ __forceinline__ unsigned long long quern_bits(double x) { return (unsigned long long)__double_as_longlong(x); }
+__device__ __forceinline__ unsigned long long quern_bits(int x) { return (unsigned long long)(unsigned)x; }
+__device__ __forceinline__ unsigned long long quern_bits(long long x) { return (unsigned long long)x; }
+__device__ __forceinline__ void quern_take(float& x, unsigned long long bits) { x = __uint_as_float((unsigned)bits); }
+__device__ __forceinline__ void quern_take(double& x, unsigned long long bits) { x = __longlong_as_double((long long)bits); }
+__device__ __forceinline__ void quern_take(int& x, unsigned long long bits) { x = (int)(unsigned)bits; }
+__device__ __forceinline__ void quern_take(long long& x, unsigned long long bits) { x = (long long)bits; }
+template <class T> __device__ __forceinline__ void quern_publish(volatile unsigned long long* at, T x) {
+  const unsigned long long bits = quern_bits(x);
+  at[0] = 1ull << 32 | (bits & 0xffffffffull);
+  if (sizeof(T) == 8) at[1] = 1ull << 32 | bits >> 32;
+}
+template <class T> struct quern_words {
+  unsigned long long low, high;
+  __device__ __forceinline__ void look(const volatile unsigned long long* at) {
+    low = at[0];
+    high = sizeof(T) == 8 ? at[1] : 1ull << 32;
+  }
+  __device__ __forceinline__ T wait(const volatile unsigned long long* at) {
+    while (low >> 32 == 0 || high >> 32 == 0) {
+      __nanosleep(32);
+      look(at);
+    }
+    T x;
+    quern_take(x, sizeof(T) == 8 ? high << 32 | (low & 0xffffffffull) : low & 0xffffffffull);
+    return x;
+  }
+};
+template <class T> __device__ __forceinline__ T quern_receive(const volatile unsigned long long* at) {
+  quern_words<T> words;
+  words.look(at);
+  return words.wait(at);
+}
+template <class T> __device__ __forceinline__ bool quern_finite(T x) { return x - x == 0; }
+
 __device__ __forceinline__ float quern_shuffle_xor(unsigned mask, float x, int step) { return __shfl_xor_sync(mask, x, step); }
 __device__ __forceinline__ double quern_shuffle_xor(unsigned mask, double x, int step) { return __shfl_xor_sync(mask, x, step); }
 __device__ __forceinline__ int quern_shuffle_xor(unsigned mask, int x, int step) { return __shfl_xor_sync(mask, x, step); }

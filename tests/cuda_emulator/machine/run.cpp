@@ -69,7 +69,7 @@ Outcome run_emulated(const cuda::CudaModule& module, const Call& call, const How
   Sizes sizes(program, call.symbols);
 
   std::vector<DeviceMemory> memory;
-  memory.reserve(module.workspace.size() + module.launches.size() + 1);
+  memory.reserve(module.workspace.size() + 2 * module.launches.size() + 1);
   std::vector<cpu::TensorArg> tensors(call.tensors, call.tensors + program.tensors.size());
   std::vector<std::vector<std::int64_t>> dense(program.tensors.size());
   for (const ir::TensorId id : module.workspace) {
@@ -103,6 +103,9 @@ Outcome run_emulated(const cuda::CudaModule& module, const Call& call, const How
     Grid grid{std::min(tasks, most), launch.threads, static_cast<std::size_t>(sizes.of(launch.shared_bytes, "shared memory"))};
     const std::int64_t slab = sizes.of(launch.slab_bytes, "the slab");
     memory.emplace_back("the slabs", static_cast<std::size_t>(slab * grid.blocks), how.poison);
+    char* const slabs = memory.back().data();
+    const std::int64_t zeroed = launch.zeroed_bytes ? sizes.of(launch.zeroed_bytes, "memory to clear") : 0;
+    memory.emplace_back("the cleared memory", static_cast<std::size_t>(zeroed), 0);
     if (launch.words.size() > 500) return {fmt::format("{}: {} parameter words", launch.entry, launch.words.size()), {}};
     std::vector<std::int64_t> words;
     for (const cuda::Word& w : launch.words) {
@@ -112,7 +115,8 @@ Outcome run_emulated(const cuda::CudaModule& module, const Call& call, const How
         case cuda::Word::symbol: words.push_back(call.symbols[w.id]); break;
         case cuda::Word::scalar: words.push_back(call.scalars[w.id]); break;
         case cuda::Word::status: words.push_back(reinterpret_cast<std::int64_t>(status)); break;
-        case cuda::Word::slab: words.push_back(reinterpret_cast<std::int64_t>(memory.back().data())); break;
+        case cuda::Word::slab: words.push_back(reinterpret_cast<std::int64_t>(slabs)); break;
+        case cuda::Word::zeroed: words.push_back(reinterpret_cast<std::int64_t>(memory.back().data())); break;
         case cuda::Word::tasks: words.push_back(tasks); break;
       }
     }
