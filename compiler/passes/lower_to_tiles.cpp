@@ -398,10 +398,8 @@ tile::Module lower(Program program, const PlanInput& input) {
         for (TensorId t : s.targets)
           if (s.stores(t) && p.tensors[t].role == Role::temp && workspace.insert(t).second) module.workspace.push_back(t);
     Expr when;
-    std::optional<ChainPlan> chain;
-    if (input.gpu) chain = chain_scan(p, group, input);
-    if (chain) {
-      tile::Kernel kernel = GroupLowering(p, std::move(chain->group), chain->plan, input, fmt::format("k{}", number++)).run();
+    if (const std::shared_ptr<ChainPlan> chain = chain_scan(p, group, input)) {
+      tile::Kernel kernel = GroupLowering(p, chain->group, chain->plan, input, fmt::format("k{}", number++)).run();
       kernel.chained = true;
       kernel.when = chain->when;
       kernel.why.push_back(fmt::format("rows are scanned in chunks of {} that pass their state on", kernel.grid.back().step));

@@ -2,7 +2,7 @@
 // tasks of their own and pass the state on.
 #pragma once
 
-#include <optional>
+#include <memory>
 
 #include "compiler/passes/plan_kernel.h"
 
@@ -14,7 +14,7 @@ struct ChainPlan {
   ir::Expr when;    // bool over sizes: this plan, else that of plan_kernel; none = always
 };
 
-/// Nothing where the steps of the scan do not combine, or neighbours along it lie far apart.
-std::optional<ChainPlan> chain_scan(ir::Program& program, const Group& group, const PlanInput& input);
+/// Nothing on a CPU, nothing where the steps of the scan do not combine, or neighbours along it lie far apart.
+std::shared_ptr<ChainPlan> chain_scan(ir::Program& program, const Group& group, const PlanInput& input);
 
 }  // namespace quern::compiler
