@@ -63,6 +63,10 @@ std::string KernelPrinter::value(Expr e) {
     case Op::read: return read(e);
     case Op::cast: {
       const DType from = pool_.type(n.args[0]);
+      if (auto it = column_bases_.find(e.id); it != column_bases_.end())
+        for (const auto& [index, tiles] : arranged_->column_tiles)
+          if (pool_.depends_on(e, index))
+            return define(e, fmt::format("{}_small ? (float)((int){} + d{}) : (float)({} + d{})", it->second, it->second, index, it->second, index));
       return define(e, cast_text(from, n.type, value(n.args[0])));
     }
     default: break;

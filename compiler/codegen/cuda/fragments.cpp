@@ -1,5 +1,6 @@
 // Nests on matrix fragments (arrange.h): each thread walks its own rows and columns, sums over columns are finished between
 // the four lanes that share a row, and sums of products are matrix instructions on operand tiles and fragments.
+#include <algorithm>
 #include <stdexcept>
 
 #include <fmt/format.h>
@@ -73,6 +74,7 @@ void KernelPrinter::declare_column(const Dim& column) {
 
 void KernelPrinter::close_loops() {
   column_limits_.clear();
+  column_bases_.clear();
   scopes_.pop_back();
   close();
   close();
@@ -89,6 +91,16 @@ bool KernelPrinter::reads_global(Expr e) const {
   return found;
 }
 
+/// A read of an input that depends on the task alone and is in range whatever stands around it.
+bool KernelPrinter::is_constant_of_task(Expr read) const {
+  const Node& n = pool_[read];
+  const auto t = static_cast<TensorId>(n.payload);
+  if (program_.tensors[t].role != Role::input || (n.flags & kChecked) || !is_always_inside(t, n.args)) return false;
+  for (const auto& [in, out] : shared_.may_share) if (in == t) return false;
+  for (const auto& [index, begin] : local_begin_) if (pool_.depends_on(read, index)) return false;
+  return true;
+}
+
 /// Evaluates ahead of the columns what does not depend on them: only what registers give may be read early.
 void KernelPrinter::hoist(Expr e, IndexId column, const std::set<TensorId>& written) {
   if (!e) return;
@@ -100,7 +112,9 @@ void KernelPrinter::hoist(Expr e, IndexId column, const std::set<TensorId>& writ
     compiler::for_each_node(pool_, e, [&](Expr at) {
       const Node& x = pool_[at];
       if (x.op == Op::accumulator || x.op == Op::previous) safe = false;
-      if (x.op == Op::read && (!in_registers(static_cast<TensorId>(x.payload)) || written.contains(static_cast<TensorId>(x.payload)))) safe = false;
+      if (x.op != Op::read) return;
+      const auto t = static_cast<TensorId>(x.payload);
+      safe &= in_registers(t) ? !written.contains(t) : is_constant_of_task(at);
     });
     if (safe) {
       value(e);
@@ -109,6 +123,10 @@ void KernelPrinter::hoist(Expr e, IndexId column, const std::set<TensorId>& writ
   }
   if (const auto limit = column_limit_of(e); limit) {
     hoist_limit(e, *limit);
+    return;
+  }
+  if (const auto base = column_base_of(e); base) {
+    hoist_base(e, *base);
     return;
   }
   for (Expr a : n.args) hoist(a, column, written);
@@ -132,6 +150,27 @@ std::optional<Expr> KernelPrinter::column_limit_of(Expr e) {
     return pool_.sub(n.args[1], there);
   }
   return std::nullopt;
+}
+
+/// f32(i64 with the column in it, once): the part that does not change along a row; conversions of 64 bits are slow.
+std::optional<Expr> KernelPrinter::column_base_of(Expr e) {
+  const Node n = pool_[e];
+  if (n.op != Op::cast || n.type != DType::f32 || pool_.type(n.args[0]) != DType::i64 || !column_begin_ || touches_memory(e)) return std::nullopt;
+  for (const auto& [index, tiles] : arranged_->column_tiles) {
+    (void)tiles;
+    if (!pool_.depends_on(n.args[0], index)) continue;
+    const Expr there = pool_.substitute(n.args[0], {{index, column_begin_}});
+    const Expr count = pool_.sub(pool_.index(index), column_begin_);
+    if (constant_difference(pool_, n.args[0], pool_.add(there, count)) == 0) return there;
+  }
+  return std::nullopt;
+}
+
+void KernelPrinter::hoist_base(Expr e, Expr base) {
+  const std::string name = fresh("from");
+  line(fmt::format("const long long {} = {};", name, value(base)));
+  line(fmt::format("const bool {}_small = {} >= -1073741824ll && {} <= 1073741824ll;", name, name, name));
+  column_bases_[e.id] = name;
 }
 
 void KernelPrinter::hoist_limit(Expr e, Expr limit) {
@@ -187,9 +226,13 @@ void KernelPrinter::fragment_nest(const Nest& nest) {
     open("for (int e = 0; e < 2; ++e)");
     scopes_.emplace_back();
     declare_column(*column);
-    if (!column_limit.empty()) open(fmt::format("if (d{} < {})", column->index, column_limit));
+    const bool positions = std::any_of(nest.updates.begin(), nest.updates.end(), [](const Update& u) { return u.has_position_target; });
+    const bool branch = !column_limit.empty() && (memory || positions);
+    if (branch) open(fmt::format("if (d{} < {})", column->index, column_limit));
+    else if (!column_limit.empty()) column_guard_ = fmt::format("d{} < {}", column->index, column_limit);
     at_point(nest, sums);
-    if (!column_limit.empty()) close();
+    column_guard_.clear();
+    if (branch) close();
     scopes_.pop_back();
     close();
     if (in_memory) {
@@ -203,8 +246,9 @@ void KernelPrinter::fragment_nest(const Nest& nest) {
       const Update& u = nest.updates[s.update];
       Split quad;
       quad.team = 4;
-      line(fmt::format("const unsigned team_mask_{} = 15u << (lane / 4 * 4);", s.value));
-      team_mask_ = "team_mask_" + s.value;
+      // A mask that is no constant costs far more than the shuffle: only where rows beyond the end have left.
+      if (guard_row) line(fmt::format("const unsigned team_mask_{} = 15u << (lane / 4 * 4);", s.value));
+      team_mask_ = guard_row ? "team_mask_" + s.value : "0xffffffffu";
       combine_team(quad, u, s);
       team_mask_ = "team_mask";
       const bool to_memory = (u.has_value_target && !in_registers(u.target)) || (u.has_position_target && !in_registers(u.position_target));

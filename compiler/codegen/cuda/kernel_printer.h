@@ -142,6 +142,7 @@ class KernelPrinter {
   bool in_registers(ir::TensorId tensor) const;
   std::string register_element(ir::TensorId tensor) const;
   bool reads_global(ir::Expr e) const;  // or shared memory
+  bool is_constant_of_task(ir::Expr read) const;
   void declare_registers();
   std::string limit_text(const tile::Dim& dim, std::int64_t padded);
   void open_rows(const tile::Dim& row);
@@ -156,6 +157,8 @@ class KernelPrinter {
                       const std::string& inner_limit, const std::string& row_limit);
   std::optional<ir::Expr> column_limit_of(ir::Expr e);
   void hoist_limit(ir::Expr e, ir::Expr limit);
+  std::optional<ir::Expr> column_base_of(ir::Expr e);
+  void hoist_base(ir::Expr e, ir::Expr base);
 
   // Asynchronous copies (copies.cpp).
   struct Pipeline {
@@ -203,8 +206,10 @@ class KernelPrinter {
   std::string team_mask_ = "team_mask";
   std::optional<Arrangement> arranged_;
   bool in_fragment_ = false;
+  std::string column_guard_;            // true where the column at hand exists; empty: it does
   ir::Expr column_begin_;               // of the columns at hand
   std::unordered_map<std::uint32_t, std::string> column_limits_;  // comparison -> bound of the column's count
+  std::unordered_map<std::uint32_t, std::string> column_bases_;   // f32 of an index -> its part without the column
   std::set<ir::TensorId> contracted_;   // register tiles that are sums of products
   std::set<ir::TensorId> rings_;        // operand tiles that are rings of stages
   std::set<ir::TensorId> pending_;      // tiles with copies under way

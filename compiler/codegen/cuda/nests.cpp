@@ -251,8 +251,8 @@ void KernelPrinter::at_point(const Nest& nest, std::vector<Accumulation>& sums) 
       for (const Accumulation& s : sums) if (s.update == i) scan_step(u, s);
     } else {
       // On fragments a point outside is the identity: no branch.
-      const bool selected = in_fragment_ && u.domain && u.kind == UpdateKind::reduce && !touches_memory(u.domain) && !touches_memory(u.body) &&
-                            !has_position(u.reducer);
+      const bool selected = in_fragment_ && (u.domain || !column_guard_.empty()) && u.kind == UpdateKind::reduce &&
+                            !(u.domain && touches_memory(u.domain)) && !touches_memory(u.body) && !has_position(u.reducer);
       const bool guarded = static_cast<bool>(u.domain) && !selected;
       const int guards = guarded ? open_domain(u.domain) : 0;
       if (u.kind == UpdateKind::store) {
@@ -265,7 +265,8 @@ void KernelPrinter::at_point(const Nest& nest, std::vector<Accumulation>& sums) 
           if (s.update != i) continue;
           std::string x = cast_text(pool_.type(u.body), s.type, value(u.body));
           if (selected) {
-            const std::string in = value(u.domain);
+            std::string in = u.domain ? value(u.domain) : "";
+            if (!column_guard_.empty()) in += (in.empty() ? "" : " && ") + column_guard_;
             x = fmt::format("({} ? {} : {})", in, x, identity(u.reducer, s.type));
           }
           if (s.position.empty()) line(fmt::format("{} = {};", s.value, combined(u, s.type, s.value, x)));
