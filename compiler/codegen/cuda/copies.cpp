@@ -52,8 +52,9 @@ void KernelPrinter::issue_copy(const Nest& nest, const std::string& to) {
   // Rows a fixed distance apart, and each thread always in the same column: one address and one distance.
   const bool even = launch.threads % pieces == 0 && (tile.rows * pieces) % launch.threads == 0 && step == "1";
   std::string distance = even ? row_distance(from, source.args, dims[0]->index) : "";
-  const bool whole_columns = limit[1] == std::to_string(tile.columns);
-  bool quick = !distance.empty() && whole_columns;
+  // All of the tile has to be there; a fixed extent that falls short of it never is.
+  std::int64_t fixed_columns = extent_of(pool_, *dims[1])->most;
+  const bool quick = !distance.empty() && fixed_columns == tile.columns;
   if (quick) {
     open("");
     scopes_.emplace_back();
@@ -62,7 +63,8 @@ void KernelPrinter::issue_copy(const Nest& nest, const std::string& to) {
     line(fmt::format("const unsigned to = quern_shared_address({} + d{} * {} + d{});", to, dims[0]->index, tile.pitch, dims[1]->index));
     const std::int64_t turns = tile.rows * pieces / launch.threads, rows = launch.threads / pieces;
     line(fmt::format("const long long distance = ({}) * {};", distance, rows));
-    const std::string whole = limit[0] == std::to_string(tile.rows) ? "" : fmt::format("{} >= {} && ", limit[0], tile.rows);
+    std::string whole = limit[0] == std::to_string(tile.rows) ? "" : fmt::format("{} >= {} && ", limit[0], tile.rows);
+    if (limit[1] != std::to_string(tile.columns)) whole += fmt::format("{} >= {} && ", limit[1], tile.columns);
     open(fmt::format("if ({}((((unsigned long long)from) | (unsigned long long)(distance * 2)) & 15) == 0)", whole));
     line("#pragma unroll");
     line(fmt::format("for (int i = 0; i < {}; ++i) quern_cp_async_16(to + i * {}, from + i * distance, 16);", turns, rows * tile.pitch * 2));

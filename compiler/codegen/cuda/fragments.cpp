@@ -206,7 +206,7 @@ void KernelPrinter::fragment_nest(const Nest& nest) {
     column_begin_ = column->begin;
     for (const Update& u : nest.updates)
       for (Expr e : {u.body, u.domain}) hoist(e, column->index, written);
-    begin_sums(nest, sums);
+    begin_sums(nest, sums, 2);  // a chain for each column of a thread's pair
     line("#pragma unroll");
     open(fmt::format("for (int ct = 0; ct < {}; ++ct)", tiles));
     const bool in_memory = memory;
@@ -242,13 +242,21 @@ void KernelPrinter::fragment_nest(const Nest& nest) {
       close();
     }
     close();
-    for (const Accumulation& s : sums) {
+    for (Accumulation& s : sums) {
       const Update& u = nest.updates[s.update];
+      const std::string at = s.position.empty() ? "" : s.position.substr(0, s.position.find('['));
+      s.value = s.stem + "[0]";
+      if (s.position.empty()) {
+        line(fmt::format("{} = {};", s.value, combined(u, s.type, s.value, s.stem + "[1]")));
+      } else {
+        s.position = at + "[0]";
+        line(fmt::format("quern_{}({}, {}, {}[1], {}[1]);", name(u.reducer), s.value, s.position, s.stem, at));
+      }
       Split quad;
       quad.team = 4;
       // A mask that is no constant costs far more than the shuffle: only where rows beyond the end have left.
-      if (guard_row) line(fmt::format("const unsigned team_mask_{} = 15u << (lane / 4 * 4);", s.value));
-      team_mask_ = guard_row ? "team_mask_" + s.value : "0xffffffffu";
+      if (guard_row) line(fmt::format("const unsigned team_mask_{} = 15u << (lane / 4 * 4);", s.stem));
+      team_mask_ = guard_row ? "team_mask_" + s.stem : "0xffffffffu";
       combine_team(quad, u, s);
       team_mask_ = "team_mask";
       const bool to_memory = (u.has_value_target && !in_registers(u.target)) || (u.has_position_target && !in_registers(u.position_target));

@@ -199,7 +199,7 @@ void KernelPrinter::place_tiles() {
   std::int64_t slab = 0;
   const bool may_need_slab = !pool_.is_integer_constant(launch.slab_bytes, &slab) || slab > 0;
   if (may_need_slab) {
-    launch.blocks_per_multiprocessor = 4;
+    launch.blocks_per_multiprocessor = 8;
     const std::string each = value(launch.slab_bytes);
     line(fmt::format("unsigned char* const slab = (unsigned char*){} + {} * blockIdx.x;", word({Word::slab, 0, 0}), each));
   }

@@ -550,6 +550,9 @@ void KernelPrinter::loop_over(const Nest& nest, const Split& split) {
     prepare_stores(nest, moving, split.vector);
     line(fmt::format("const auto first_d = d{}; const auto first_x = x{};", moving, moving));
     const auto reads = vector_reads_;
+    const Touched touched = touched_by(nest);
+    for (const Update& u : nest.updates)
+      for (Expr e : {u.body, u.domain}) hoist_tiles(e, {moving}, touched.written);
     // Whole vectors carry no test.
     for (const bool whole : {true, false}) {
       open(whole ? fmt::format("if (valid >= {})", split.vector) : "else");
