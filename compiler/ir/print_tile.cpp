@@ -74,6 +74,10 @@ struct Printer {
     std::string target;
     if (s.want_values) target = tensor(s.values);
     if (s.want_positions) target += (target.empty() ? "" : ", ") + tensor(s.positions);
+    if (s.body) {
+      line(fmt::format("{} = select({} for {} in {} + 0:{}{}, {})", target, text(s.body), index(s.index), text(s.begin), text(s.extent), s.domain ? " where " + text(s.domain) : "", text(s.k)));
+      return;
+    }
     const std::string live = s.has_live ? " where " + tensor(s.live) : "";
     line(fmt::format("{} = {}({}[0:{}]{}, {})", target, s.sort ? "sort" : "select", tensor(s.source), text(s.extent), live, text(s.k)));
   }

@@ -92,6 +92,10 @@ struct Select {
   TensorId live = 0;        // scratch bool, beside the source row, when has_live
   bool has_live = false;
   bool want_values = true, want_positions = true;
+  // GPU, top-k: there is no row; value number d is `body` at index = begin + d, live where `domain` holds (none: everywhere).
+  // GPU, sort: `values`, where wanted, is `source`.
+  IndexId index = 0;
+  Expr begin, body, domain;
 };
 
 struct Statement {

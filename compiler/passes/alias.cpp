@@ -62,7 +62,12 @@ struct Collector {
       if (writes_it) writes.push_back({u.subscripts, loops, position, update, u.kind == tile::UpdateKind::scatter || !u.over.empty()});
     }
   }
-  void statement(const tile::Select&) { ++position; }
+  void statement(const tile::Select& s) {
+    ++position;
+    update = 0;
+    if (s.body) expression(s.body);
+    if (s.domain) expression(s.domain);
+  }
 };
 
 bool is_index(const ExprPool& pool, Expr e, IndexId i) { return pool[e].op == Op::index && static_cast<IndexId>(pool[e].payload) == i; }

@@ -381,48 +381,54 @@ void GroupLowering::emit_select(Block& out, const Stage& stage) {
   }
   const bool sort = stage.form == Form::sort;
   const IndexId kept = sort ? along : stage.axes[1];
-  const Expr body = localize(stage.body);
+  Expr body = localize(stage.body);
+  if (input_.gpu && is_small_float(pool_.type(body))) body = pool_.cast(body, DType::f32);  // as it is compared
   const Expr domain = localize(stage.domain);
   const DType type = pool_.type(body);
-  const Tile row = make_tile(note_of(stage) + "_row", type, {along}, along);
+  const bool direct = input_.gpu && !sort;
+  Tile row;
+  if (!direct) row = make_tile(note_of(stage) + "_row", type, {along}, along);
   const bool values = sort ? !stage.argsort : true;
   const bool positions = sort ? stage.argsort : stage.targets.size() > 1;
 
-  Stage fill = stage;
-  fill.form = Form::pointwise;
-  fill.axes = {along};
-  fill.free = {along};
-  fill.stored = false;
-  fill.targets = {row.scratch};
-  Nest load = nest_for(fill, {along});
-  Update u;
-  u.kind = UpdateKind::store;
-  u.target = row.scratch;
-  u.subscripts = tile_subscripts(row);
-  u.body = domain ? pool_.where(domain, body, identity_of(pool_, Reducer::max, type)) : body;
-  load.updates.push_back(u);
   Tile live;  // a masked point must not stand for one that ties with what fills its place
   const bool masked = domain && !sort;
-  if (masked) {
-    live = make_tile(note_of(stage) + "_live", DType::boolean, {along}, along);
-    u.target = live.scratch;
-    u.subscripts = tile_subscripts(live);
-    u.body = domain;
+  if (!direct) {
+    Stage fill = stage;
+    fill.form = Form::pointwise;
+    fill.axes = {along};
+    fill.free = {along};
+    fill.stored = false;
+    fill.targets = {row.scratch};
+    Nest load = nest_for(fill, {along});
+    Update u;
+    u.kind = UpdateKind::store;
+    u.target = row.scratch;
+    u.subscripts = tile_subscripts(row);
+    u.body = domain ? pool_.where(domain, body, identity_of(pool_, Reducer::max, type)) : body;
     load.updates.push_back(u);
+    if (masked) {
+      live = make_tile(note_of(stage) + "_live", DType::boolean, {along}, along);
+      u.target = live.scratch;
+      u.subscripts = tile_subscripts(live);
+      u.body = domain;
+      load.updates.push_back(u);
+    }
+    load.note = "row of " + note_of(stage);
+    at->push_back({std::move(load)});
   }
-  load.note = "row of " + note_of(stage);
-  at->push_back({std::move(load)});
 
   tile::Select select;
   select.source = row.scratch;
   select.extent = pool_.sub(program_.indices[along].end, program_.indices[along].begin);
   select.k = pool_.sub(program_.indices[kept].end, program_.indices[kept].begin);
   select.sort = sort;
-  if (masked) select.has_live = true, select.live = live.scratch;
+  if (direct) select.index = along, select.begin = program_.indices[along].begin, select.body = body, select.domain = domain;
+  else if (masked) select.has_live = true, select.live = live.scratch;
   select.want_values = values;
   select.want_positions = positions;
   Tile best, where;
-  if (values) best = make_tile(note_of(stage) + "_values", type, {kept}, kept), select.values = best.scratch;
+  if (values) best = input_.gpu && sort ? row : make_tile(note_of(stage) + "_values", type, {kept}, kept), select.values = best.scratch;
   if (positions) where = make_tile(note_of(stage) + "_positions", DType::i32, {kept}, kept), select.positions = where.scratch;
   at->push_back({select});
 

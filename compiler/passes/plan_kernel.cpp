@@ -205,6 +205,8 @@ struct Planner {
       if (plan.blocks.empty()) plan.blocks[group.grid.back()] = 8;
       return;
     }
+    // Rows that are sorted or selected from come one by one, with all threads at each.
+    if (std::any_of(group.stages.begin(), group.stages.end(), [](const Stage& s) { return s.form == Form::topk || s.form == Form::sort; })) return;
     // Kept points of a task: as many as there are threads to work on them, a few each.
     std::int64_t points = 1, inside = 1;
     for (const Stage& s : group.stages) {

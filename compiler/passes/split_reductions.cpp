@@ -165,9 +165,73 @@ struct Splitter {
     return true;
   }
 
+  /// The k best of each part, then the k best of those. Parts are in order, so ties still go to the lowest position.
+  bool split_top(const Equation& eq) {
+    if (eq.op != AssignOp::set || pool[eq.body].op != Op::topk_value) return false;
+    const Node root = pool[eq.body];
+    const IndexId axis = root.axes[0], rank = root.axes[1];
+    std::vector<IndexId> rows = eq.indices;
+    std::erase(rows, rank);
+    std::int64_t kept = 1, reduced = 0, k = 0;
+    if (!pool.is_integer_constant(points(program, rows), &kept) || kept > 64) return false;
+    if (pool.is_integer_constant(extent(program, axis), &reduced) && reduced < 65536) return false;
+    if (!pool.is_integer_constant(extent(program, rank), &k) || k < 1 || k > 32) return false;
+    for (Expr part : {root.args[0], root.args[1]})
+      for (Expr e : reads_of(part))
+        if (program.tensors[static_cast<TensorId>(pool[e].payload)].role == Role::temp && pool[e].args.size() > 1) return false;
+
+    const Expr begin = program.indices[axis].begin;
+    const Expr length = pool.max(whole(8192), quotient_up(extent(program, axis), whole(1024)));
+    const Expr count = quotient_up(extent(program, axis), length);
+    const std::string name = program.indices[axis].name, target = program.tensors[eq.targets[0]].name;
+    const IndexId within = program.add_index(name, whole(0), length), number = program.add_index(name + "_part", whole(0), count);
+    const IndexId candidate = program.add_index(name + "_best", whole(0), pool.mul(count, whole(k)));
+    const auto among = [&](Expr value, Expr domain, IndexId x, IndexId j) {
+      Node n = root;
+      n.args = {value, domain};
+      n.axes = {x, j};
+      return pool.intern(std::move(n));
+    };
+    std::vector<IndexId> free = rows;
+    free.push_back(number);
+    free.push_back(rank);
+    Temp values = add_temp(program, target + "_part", root.type, free), places = add_temp(program, target + "_place", DType::i32, free);
+    Renaming at = values.renaming;
+    const Expr x = pool.add(pool.index(within), pool.add(pool.mul(at.at(number), length), begin));
+    at[axis] = x;
+    Equation part = values.equation;
+    part.targets.push_back(places.tensor);
+    part.span = eq.span;
+    part.body = among(pool.substitute(root.args[0], at), both(pool, pool.less(x, program.indices[axis].end), pool.substitute(root.args[1], at)), within,
+                      values.indices.back());
+    out.push_back(std::move(part));
+
+    const auto chosen = [&](Expr e, Expr q) {  // at candidate number q
+      return pool.substitute(e, {{number, pool.apply(Op::floordiv, {q, whole(k)})}, {rank, pool.apply(Op::mod, {q, whole(k)})}});
+    };
+    const Expr none = pool.integer(0, DType::i32), q = pool.index(candidate);
+    Equation last = eq;
+    last.body = among(chosen(values.read, q), pool.apply(Op::ge, {chosen(places.read, q), none}), candidate, rank);
+    apart.insert(values.tensor);
+    if (eq.targets.size() < 2) {
+      out.push_back(std::move(last));
+      return true;
+    }
+    Temp best = add_temp(program, target + "_best", DType::i32, eq.indices);
+    last.targets = {eq.targets[0], best.tensor};
+    Equation position = eq;
+    position.targets = {eq.targets[1]};
+    const Expr w = pool.cast(best.read, DType::i64);
+    const Expr found = pool.add(pool.add(begin, pool.mul(pool.apply(Op::floordiv, {w, whole(k)}), length)), pool.cast(chosen(places.read, w), DType::i64));
+    position.body = pool.where(pool.apply(Op::ge, {best.read, none}), pool.cast(found, DType::i32), pool.integer(-1, DType::i32));
+    out.push_back(std::move(last));
+    out.push_back(std::move(position));
+    return true;
+  }
+
   std::set<TensorId> run() {
     for (const Equation& eq : program.equations)
-      if (!split(eq)) out.push_back(eq);
+      if (!split(eq) && !split_top(eq)) out.push_back(eq);
     program.equations = std::move(out);
     return std::move(apart);
   }

@@ -61,6 +61,15 @@ kernel few_rows<R>(x: f32[R,N]) -> (s: f32[R], i: i32[R]) { s[r] = max[n](x[r,n]
 )", "// s_part");
 }
 
+TEST_CASE("the first few of long vectors") {
+  run_text(R"(
+#: N=1 | N=8191 | N=8193 | N=30001 | N=30001 x=nan | N=30001 x=ties | N=20000 x=zeros
+kernel best<K: int = 8>(x: f32[N]) -> (v: f32[K], i: i32[K]) { v[j], i[j] = topk[n -> j in 0:K](x[n]) }
+#: N=9 | N=20000 | N=30001
+kernel masked(x: f16[2,N]) -> (v: f16[2,5], i: i32[2,5]) { v[r,j], i[r,j] = topk[n in 3:N-1 -> j in 0:5 where n mod 301 == 1](x[r,n]) }
+)", "quern_top<");
+}
+
 TEST_CASE("columns of tall matrices") {
   run_text(R"(
 #: M=0 N=3 | M=1 N=1 | M=4097 N=3 | M=1000 N=33 | M=300 N=257 | M=257 N=1000
@@ -134,4 +143,33 @@ kernel vector(x: f32[N]) -> (y: f32[N]) { y[n] = cumsum[n](x[n]) }
     CHECK(fuzz::judge(text, fuzz::cases_of(text).at(0), test::emulated({}, without)).outcome != fuzz::Outcome::agree);
     CHECK(edits > 0);
   }
+}
+
+TEST_CASE("the first few of a row") {
+  run_text(R"(
+#: M=1 N=1 | M=2 N=31 | M=2 N=33 | M=3 N=257 | M=2 N=4097 x=ties | M=1 N=20000 | M=2 N=4097 x=nan | M=2 N=2049 x=inf | M=2 N=3000 x=zeros | M=0 N=3 | M=2 N=0
+kernel best<K: int = 8>(x: f32[M,N]) -> (v: f32[M,K], i: i32[M,K]) { v[m,j], i[m,j] = topk[n -> j in 0:K](x[m,n]) }
+#: N=5 | N=64 | N=65 | N=1000 | N=4097 x=ties
+kernel more<K: int = 70>(x: f16[N]) -> (v: f16[K], i: i32[K]) { v[j], i[j] = topk[n -> j in 0:K](x[n]) }
+#: N=40 | N=1000
+kernel many(x: i32[N]) -> (v: i32[N], i: i32[N]) { v[j], i[j] = topk[n -> j in 0:N](x[n]) }
+#: N=40 | N=1000 | N=5000 x=nan
+kernel masked(x: f64[N]) -> (v: f64[5], i: i32[5]) { v[j], i[j] = topk[n in 3:N-1 -> j in 0:5 where n mod 3 == 1 and x[n] > 0](x[n] * x[n]) }
+#: N=40 E=3 | N=1000 E=20
+kernel routed(x: f32[N,E]) -> (w: f32[N,2], i: i32[N,2]) {
+  v[n,j], i[n,j] = topk[e -> j in 0:2](x[n,e])
+  w[n,j] = softmax[j](v[n,j])
+}
+)", "quern_top<");
+}
+
+TEST_CASE("sorted rows") {
+  run_text(R"(
+#: M=1 N=1 | M=2 N=2 | M=2 N=3 | M=2 N=31 | M=2 N=33 | M=3 N=257 | M=2 N=4097 x=ties | M=1 N=9000 x=nan | M=0 N=3 | M=2 N=0
+kernel sorts(x: f32[M,N], y: f16[M,N], k: i8[M,N]) -> (v: f32[M,N], p: i32[M,N], w: f16[M,N], q: i32[M,N], l: i8[M,N]) {
+  v[m,n] = sort[n](x[m,n]); p[m,n] = argsort[n](x[m,n]); w[m,n] = sort[n](-y[m,n]); q[m,n] = argsort[n](k[m,n]); l[m,n] = sort[n](k[m,n])
+}
+#: N=70000
+kernel in_device_memory(x: i32[N]) -> (p: i32[N]) { p[n] = argsort[n](x[n]) }
+)", "quern_sort<");
 }

@@ -147,7 +147,9 @@ void KernelPrinter::reads_of(const tile::Statement& s, std::set<TensorId>& out) 
     for (const auto& x : i->then_block) reads_of(x, out);
     for (const auto& x : i->else_block) reads_of(x, out);
   } else if (auto* c = std::get_if<tile::Select>(&s.node)) {
-    out.insert(c->source);
+    if (!c->body) out.insert(c->source);
+    for (Expr e : {c->body, c->domain})
+      if (e) compiler::for_each_node(pool_, e, [&](Expr at) { if (pool_[at].op == Op::read) out.insert(static_cast<TensorId>(pool_[at].payload)); });
   }
 }
 

@@ -70,6 +70,7 @@ class KernelPrinter {
   void statement(const tile::If& branch);
   void statement(const tile::Nest& nest);
   void statement(const tile::Select& select);
+  void select_top(const tile::Select& select);
 
   // Barriers: what was touched since the last one.
   struct Touched {

@@ -127,54 +127,124 @@ template <class T, bool ascending> __device__ __forceinline__ bool quern_before(
   return p < q;
 }
 
-// The first k of n values in order, by all threads of a block. Values whose byte in `live` is 0 are not there; missing
-// ones get `none` and position -1. `values` and `positions` may be null. Ends with a barrier.
-// Each thread keeps the first of its own share that is not taken; only the owner of what was taken looks again.
-template <class T, bool ascending>
-__device__ __noinline__ void quern_select(const T* row, const unsigned char* live, long long n, long long k, T* values, int* positions, T none,
-                                          unsigned char* exchange) {
-  const int thread = (int)threadIdx.x, threads = (int)blockDim.x, warps = threads / 32;
+// The first k of n values in order, the largest first, by all threads of a block. look(d, x) says whether value d is there;
+// keep(j, x, d) takes the results, `none` and -1 where values are missing. Ends with a barrier.
+// Each lane of a warp holds one of the 32 best so far, in order, and few values are better than the last of them: a warp
+// mostly compares. Beyond 32 the values are walked again for the next 32.
+template <class T, class Look, class Keep>
+__device__ __forceinline__ void quern_top(const Look& look, const Keep& keep, long long n, long long k, T none, unsigned char* exchange) {
+  constexpr int kAtOnce = 8;
+  const int thread = (int)threadIdx.x, threads = (int)blockDim.x, lane = thread % 32, warp = thread / 32;
   T* const passed = (T*)exchange;
-  int* const passed_at = (int*)(exchange + 1024);
-  T mine = none;
-  int mine_at = -1;
+  int* const passed_at = (int*)(exchange + threads * 8);
   T last = none;
   int last_at = -1;
-  bool look = true;
-  for (long long j = 0; j < k; ++j) {
-    if (look) {
-      mine_at = -1;
-      for (long long i = thread; i < n; i += threads) {
-        const T x = row[i];
-        const bool there = (live == 0 || live[i] != 0) && (last_at < 0 || quern_before<T, ascending>(last, last_at, x, (int)i));
-        if (there && (mine_at < 0 || quern_before<T, ascending>(x, (int)i, mine, mine_at))) mine = x, mine_at = (int)i;
+#pragma unroll 1
+  for (long long taken = 0; taken < k; taken += 32) {
+    const int want = (int)min(k - taken, 32ll);
+    T best = none, limit = none;
+    int at = -1, limit_at = -1;
+    const auto insert = [&](T x, int x_at) {
+      const bool later = at < 0 || quern_before<T, false>(x, x_at, best, at);  // what is here moves on
+      const T above = shuffle_up(best, 1);
+      const int above_at = shuffle_up(at, 1), above_later = shuffle_up(later ? 1 : 0, 1);
+      if (later) {
+        const bool moved = lane > 0 && above_later != 0;
+        best = moved ? above : x;
+        at = moved ? above_at : x_at;
       }
-      look = false;
+      limit = shuffle(best, want - 1);
+      limit_at = shuffle(at, want - 1);
+    };
+#pragma unroll 1
+    for (long long base = 0; base < n; base += threads * kAtOnce) {
+      T x[kAtOnce];
+      bool there[kAtOnce];
+#pragma unroll
+      for (int u = 0; u < kAtOnce; ++u) {
+        const long long d = base + u * threads + thread;
+        x[u] = none;
+        there[u] = d < n && look(d, x[u]);
+      }
+      unsigned mine = 0;
+#pragma unroll
+      for (int u = 0; u < kAtOnce; ++u) {
+        const int d = (int)(base + u * threads + thread);
+        const bool good = there[u] && (limit_at < 0 || quern_before<T, false>(x[u], d, limit, limit_at)) && (last_at < 0 || quern_before<T, false>(last, last_at, x[u], d));
+        mine |= good ? 1u << u : 0u;
+      }
+      // Lane after lane offers its next one: the order of all values does not depend on the order of offers.
+      while (const unsigned found = __ballot_sync(0xffffffffu, mine != 0)) {
+        const int from = __ffs((int)found) - 1, next = __ffs((int)mine) - 1;
+        T offer = none;
+#pragma unroll
+        for (int u = 0; u < kAtOnce; ++u) offer = u == next ? x[u] : offer;
+        const T one = shuffle(offer, from);
+        const int one_at = (int)(base + shuffle(next, from) * threads + warp * 32 + from);
+        if (lane == from) mine &= mine - 1;
+        if (limit_at < 0 || quern_before<T, false>(one, one_at, limit, limit_at)) insert(one, one_at);
+      }
     }
-    T best = mine;
-    int at = mine_at;
-    for (int step = 16; step > 0; step /= 2) {
-      const T x = quern_shuffle_xor(0xffffffffu, best, step);
-      const int x_at = quern_shuffle_xor(0xffffffffu, at, step);
-      if (x_at >= 0 && (at < 0 || quern_before<T, ascending>(x, x_at, best, at))) best = x, at = x_at;
-    }
-    if (thread % 32 == 0) passed[thread / 32] = best, passed_at[thread / 32] = at;
+    passed[thread] = best;
+    passed_at[thread] = at;
     __syncthreads();
-    best = passed[0];
-    at = passed_at[0];
-    for (int w = 1; w < warps; ++w) {
-      const T x = passed[w];
-      const int x_at = passed_at[w];
-      if (x_at >= 0 && (at < 0 || quern_before<T, ascending>(x, x_at, best, at))) best = x, at = x_at;
+    if (warp == 0) {
+#pragma unroll 1
+      for (int w = 1; w < threads / 32; ++w)
+#pragma unroll 1
+        for (int e = 0; e < want; ++e) {
+          const T one = passed[w * 32 + e];
+          const int one_at = passed_at[w * 32 + e];
+          if (one_at < 0 || (limit_at >= 0 && !quern_before<T, false>(one, one_at, limit, limit_at))) break;
+          insert(one, one_at);
+        }
+      if (lane < want) keep(taken + lane, at < 0 ? none : best, at);
+      if (lane == 0) passed[0] = limit, passed_at[0] = limit_at;
     }
-    if (thread == 0) {
-      if (values) values[j] = at < 0 ? none : best;
-      if (positions) positions[j] = at;
-    }
-    if (at >= 0 && at == mine_at) last = mine, last_at = mine_at, look = true;
     __syncthreads();
+    last = passed[0];
+    last_at = passed_at[0];
+    __syncthreads();
+    if (last_at < 0) {
+      for (long long j = taken + 32 + thread; j < k; j += threads) keep(j, none, -1);
+      break;
+    }
   }
   __syncthreads();
+}
+
+// n values into ascending order, NaN last; `at`, where wanted, follows them from 0, 1, 2 ... and makes the order stable. By
+// all threads of a block, begins after and ends with a barrier. A bitonic network whose exchanges all go upwards: what
+// would lie behind the end is the largest and stays there, so it need not exist.
+template <class T, bool positions>
+__device__ __noinline__ void quern_sort(T* row, int* at, long long n) {
+  const int thread = (int)threadIdx.x, threads = (int)blockDim.x;
+  if (positions) for (long long i = thread; i < n; i += threads) at[i] = (int)i;
+  long long half = 1;
+  while (2 * half < n) half *= 2;
+  __syncthreads();
+  const auto exchange = [&](long long i, long long j) {
+    if (j >= n) return;
+    const T x = row[i], y = row[j];
+    const int p = positions ? at[i] : 0, q = positions ? at[j] : 0;
+    if (!quern_before<T, true>(y, q, x, p)) return;
+    row[i] = y, row[j] = x;
+    if (positions) at[i] = q, at[j] = p;
+  };
+  for (long long size = 1; size <= half; size *= 2) {
+    for (long long t = thread; t < half; t += threads) {
+      const long long first = (t & ~(size - 1)) * 2, inside = t & (size - 1);
+      exchange(first + inside, first + 2 * size - 1 - inside);
+    }
+    __syncthreads();
+    for (long long step = size / 2; step > 0; step /= 2) {
+      for (long long t = thread; t < half; t += threads) {
+        const long long i = (t & ~(step - 1)) * 2 + (t & (step - 1));
+        exchange(i, i + step);
+      }
+      __syncthreads();
+    }
+  }
 }
 )cuda";
 }

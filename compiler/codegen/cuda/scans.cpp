@@ -178,12 +178,10 @@ void KernelPrinter::scan_nest(const Nest& nest, const Recurrence& r) {
   open(columns ? "if (there && base + at < extent)" : "if (base + at < extent)");
   scopes_.emplace_back();
   at_step("at");
-  if (u.domain) open(fmt::format("if ({})", value(u.domain)));
-  scopes_.emplace_back();
+  const int guards = open_domain(u.domain);
   if (has_x) line(fmt::format("step_x = {};", value(r.term)));
   if (has_a) line(fmt::format("step_a = {};", value(r.factor)));
-  scopes_.pop_back();
-  if (u.domain) close();
+  close_domain(guards);
   scopes_.pop_back();
   close();
   if (has_x) line(fmt::format("{} = step_x;", item("x", columns ? "j" : "at")));
