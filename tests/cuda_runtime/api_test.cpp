@@ -42,6 +42,19 @@ TEST_CASE("tensors on the GPU go in and come out there") {
   for (std::size_t i = 0; i < 6 * 33; ++i) REQUIRE(here.as<float>()[i] == 3 * x.as<float>()[i]);
 }
 
+TEST_CASE("memory that a launch wants cleared is cleared before each") {
+  const Kernel sums("kernel sums(x: f32[N]) -> (y: f32[N]) { y[n] = cumsum[n](x[n]) }", on_gpu());
+  const Tensor x = to_gpu(numbers({9000}));
+  for (int round = 0; round < 3; ++round) {  // what the round before left there would be taken for this one's
+    const Tensor made = sums(x), y = to_host(made);
+    double sum = 0;
+    for (std::int64_t n = 0; n < 9000; ++n) {
+      sum += static_cast<double>(n % 19) - 7;
+      REQUIRE(y.as<float>()[static_cast<std::size_t>(n)] == sum);
+    }
+  }
+}
+
 TEST_CASE("tensors on the host are copied in and out, strided ones in place") {
   const Kernel scale(kScale, on_gpu());
   const Tensor x = numbers({8, 20});
