@@ -61,6 +61,7 @@ void KernelPrinter::find_scans(const tile::Block& block) {
 
 /// Steps of one thread at a time: odd, so that threads meet different banks of shared memory.
 int KernelPrinter::scan_items(const Recurrence& r) const {
+  if (kernel_.chained) return static_cast<int>(kernel_.grid.back().step / launch.threads);
   const std::int64_t room = std::min(kScanBytes, std::int64_t{shared_.options.target.shared_bytes} - launch.threads * 16 - 1024);
   const auto each = static_cast<std::int64_t>(compiler::step_bytes(r));
   for (int items : {15, 7, 3})
@@ -87,7 +88,7 @@ void KernelPrinter::scan_nest(const Nest& nest, const Recurrence& r) {
   std::stable_sort(kept.begin(), kept.end(), [&](std::size_t a, std::size_t b) { return access_score(nest, nest.dims[a].index) < access_score(nest, nest.dims[b].index); });
   const auto length = extent_bound(nest.dims[along]);
   const bool columns = !kept.empty() && access_score(nest, nest.dims[kept.back()].index) > access_score(nest, nest.dims[along].index);
-  const int items = kernel_.chained ? static_cast<int>(kernel_.grid.back().step / launch.threads) : scan_items(r);
+  const int items = scan_items(r);
   const bool by_block = columns || kernel_.chained || (rows > 0 && rows <= 4 && !(length && *length <= 32 * items));
   const int team = columns ? launch.threads / 32 : by_block ? launch.threads : 32, teams = columns ? 32 : launch.threads / team;
   const int chunk = team * items;
