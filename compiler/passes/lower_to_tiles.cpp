@@ -408,6 +408,18 @@ tile::Module lower(Program program, const PlanInput& input) {
       when = negation(p.pool, chain->when);
     }
     const KernelPlan plan = plan_kernel(p, group, input);
+    // Parts of sums over the rows of a matrix: where it has a few columns only, the threads are for the rows.
+    if (group.stages.size() == 1 && apart.contains(group.stages[0].targets[0]))
+      for (const auto& [i, block] : plan.blocks) {
+        if (block <= 8 || constant_extent(p, i)) continue;
+        KernelPlan narrow = plan;
+        narrow.blocks[i] = 4;
+        tile::Kernel kernel = GroupLowering(p, group, narrow, input, fmt::format("k{}", number++)).run();
+        kernel.when = p.pool.apply(Op::le, {extent(p, i), p.pool.integer(8)});
+        when = negation(p.pool, kernel.when);
+        module.kernels.push_back(std::move(kernel));
+        break;
+      }
     module.kernels.push_back(GroupLowering(p, std::move(group), plan, input, fmt::format("k{}", number++)).run());
     module.kernels.back().when = when;
   }

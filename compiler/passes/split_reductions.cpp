@@ -65,7 +65,7 @@ struct Splitter {
     if (columns && !rows) {
       if (kept_known && kept > 4096) return std::nullopt;
       if (reduced_known && (reduced < 512 || (kept_known && reduced * std::max<std::int64_t>(kept, 1) < 65536))) return std::nullopt;
-      return Amount{256, 65536};
+      return Amount{512, 131072};
     }
     if (!kept_known || kept > 64) return std::nullopt;
     if (reduced_known && reduced < 16384) return std::nullopt;
