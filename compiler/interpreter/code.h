@@ -23,7 +23,7 @@ enum class Kind : std::uint8_t {
   read,        // reads[more]
   widen,       // f32 -> f64 of a; exact
   round,       // a rounded to `type` (a written cast)
-  permit,      // a, which a back end may round to `type`
+  permit,      // a, which a back end may round to `type`; a sum of b and c: or each of them
   to_integer,  // float a -> integer or bool
   to_float,    // integer or bool a -> float
   to_width,    // integer or bool a -> integer or bool

@@ -472,6 +472,11 @@ std::uint32_t Compiler::build(Expr e, int site) {
         item.kind = is_float(from) ? Kind::to_integer : is_float(n.type) ? Kind::to_float : Kind::to_width;
       }
       item.a = use(n.args[0], site);
+      // A sum may become one sum per term, each factor rounded on its own.
+      if (const Node& inner = pool_[n.args[0]]; item.kind == Kind::permit && (inner.op == Op::add || inner.op == Op::sub)) {
+        item.b = use(inner.args[0], site);
+        item.c = use(inner.args[1], site);
+      }
       return add(item);
     }
     case Op::reduce:

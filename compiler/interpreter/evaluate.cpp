@@ -99,8 +99,16 @@ Value<R> Machine<R>::operate(const Item& item) {
     }
     case Kind::round:
       return rounded<R>(item.type, eval(item.a), precision(item.from));
-    case Kind::permit:
-      return maybe_rounded<R>(item.type, eval(item.a), precision(item.from));
+    case Kind::permit: {
+      V out = maybe_rounded<R>(item.type, eval(item.a), precision(item.from));
+      if (!item.b || out.e == kInf) return out;
+      for (const V& term : {eval(item.b), eval(item.c)}) {
+        const V rounded = maybe_rounded<R>(item.type, term, precision(item.from));
+        if (rounded.e == kInf || !std::isfinite(rounded.v)) return out;  // the whole tells what may be there
+        out.e += rounded.e - term.e;
+      }
+      return out;
+    }
     case Kind::to_integer:
       return integer_of(item, eval(item.a));
     case Kind::to_float:

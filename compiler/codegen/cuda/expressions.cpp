@@ -89,7 +89,7 @@ std::string KernelPrinter::value(Expr e) {
 /// In fragments: weights below 2^-126 of a row's largest become 0, and a score less a row's value, times a constant, is one
 /// fused multiply-add. The score is a sum of products, whose own rounding exceeds that of the product with the constant.
 std::string KernelPrinter::folded_exponent(Expr e) {
-  if (!in_fragment_) return "";
+  if (!in_fragment_ || program_.annotations.precise) return "";
   const Node n = pool_[e];
   if (n.op == Op::exp2 && n.type == DType::f32) return fmt::format("ex2_flushed({})", value(n.args[0]));
   if (n.op != Op::mul || n.type != DType::f32) return "";
