@@ -242,8 +242,9 @@ struct Planner {
     };
     if (plan.lane && in_grid(*plan.lane)) {
       // Whole runs of memory, however long the sums inside are.
-      take(*plan.lane, inside > 1 ? 128 : 1024);
       const auto extent = constant_extent(program, *plan.lane);
+      // Rows of unknown length may be short: several of them then keep all threads busy.
+      take(*plan.lane, inside > 1 ? 128 : !extent && group.grid.size() > 1 ? 256 : 1024);
       if (inside > 1) plan.blocks[*plan.lane] = std::min<std::int64_t>(128, extent ? std::max<std::int64_t>(*extent, 1) : 128);
     }
     for (std::size_t k = group.grid.size(); k-- > 0;) take(group.grid[k], 64);

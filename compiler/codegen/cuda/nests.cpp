@@ -115,6 +115,19 @@ KernelPrinter::Split KernelPrinter::split_of(const Nest& nest) const {
   fastest_last(split.kept);
   if (!scans && !ordered) fastest_last(split.reduced);
   if (scans || scatters) return split;
+  if (split.reduced.empty() && split.kept.size() > 1 && !extent_bound(nest.dims[split.kept.back()])) {
+    // Long rows: a team walks each, so that what a row needs is computed once and no point is divided into its indices.
+    std::int64_t rows = 1;
+    for (std::size_t k = 0; k + 1 < split.kept.size(); ++k) {
+      const auto b = extent_bound(nest.dims[split.kept[k]]);
+      rows = std::min<std::int64_t>(rows * (b ? std::max<std::int64_t>(*b, 1) : 1), launch.threads / 32);
+    }
+    split.reduced = {split.kept.back()};
+    split.kept.pop_back();
+    split.vector = vector_of(nest, split.reduced.back());
+    split.team = launch.threads / static_cast<int>(power_above(rows));
+    return split;
+  }
   if (split.reduced.empty()) {
     if (!split.kept.empty()) split.vector = vector_of(nest, split.kept.back());
     split.kept_vector = true;

@@ -87,8 +87,20 @@ void KernelPrinter::load_vectors(const Nest& nest, IndexId index, int vector) {
   auto load = [&](Expr e) {
     const Node n = pool_[e];
     const auto tensor = static_cast<TensorId>(n.payload);
-    if (!seen.insert(e.id).second || (n.flags & kChecked) || !lies_along(tensor, n.args, index)) return;
+    if (!seen.insert(e.id).second || !lies_along(tensor, n.args, index)) return;
     const std::string name = fresh("w");
+    if (n.flags & kChecked) {
+      // The same test for all points of the vector, where only a bare index moves.
+      for (Expr s : n.args) if (pool_.depends_on(s, index) && pool_[s].op != Op::index) return;
+      std::vector<std::string> texts;
+      const std::string ok = checked_subscripts(tensor, n.args, &texts);
+      std::string offset;
+      for (std::size_t axis = 0; axis < texts.size(); ++axis) offset += fmt::format("{}{} * {}", axis ? " + " : "", texts[axis], stride(tensor, axis));
+      line(fmt::format("quern_vector<{}, {}> {};", stored_type(program_.tensors[tensor].type), vector, name));
+      line(fmt::format("quern_load({}, {} + ({}), {} ? valid : 0);", name, tensor_pointer(tensor), offset, ok));
+      vector_reads_[e.id] = name;
+      return;
+    }
     const std::string address = fmt::format("{} + ({})", tensor_pointer(tensor), offset_text(tensor, n.args));
     line(fmt::format("quern_vector<{}, {}> {};", stored_type(program_.tensors[tensor].type), vector, name));
     line(fmt::format("quern_load({}, {}, valid);", name, address));
