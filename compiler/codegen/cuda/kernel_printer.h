@@ -10,6 +10,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include <fmt/format.h>
+
 #include "compiler/codegen/cuda/arrange.h"
 #include "compiler/codegen/cuda/compile_cuda.h"
 #include "compiler/ir/tile.h"
@@ -37,7 +39,7 @@ class KernelPrinter {
   void line(const std::string& text);
   void open(const std::string& text);   // text {
   void close(const std::string& tail = "");
-  std::string fresh(const char* stem) { return stem + std::to_string(next_name_++); }
+  std::string fresh(const char* stem) { return fmt::format("{}{}", stem, next_name_++); }
 
   // Parameter words, by first use.
   std::string word(Word w);
