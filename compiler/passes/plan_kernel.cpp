@@ -82,9 +82,6 @@ struct Planner {
     double total = 0;
     const auto extent = constant_extent(program, c);
     for (const Stage& s : group.stages) {
-      std::size_t depth = 0;
-      for (const auto* list : {&s.free, &s.axes})
-        for (IndexId i : *list) depth += !in_grid(i) || plan.blocks.contains(i);
       std::size_t loops = std::set<IndexId>(s.free.begin(), s.free.end()).size();
       for (IndexId a : s.axes) loops += !s.is_free(a);
       double weight = 1;

@@ -49,14 +49,13 @@ constexpr std::int64_t kMostTileRegisters = 224;
 
 class Arranger {
  public:
-  Arranger(const Program& p, const tile::Kernel& k, const Target& t) : program(p), pool(p.pool), kernel(k), target(t) {}
+  Arranger(const Program& p, const tile::Kernel& k) : program(p), pool(p.pool), kernel(k) {}
   std::optional<Arrangement> run();
 
  private:
   const Program& program;
   const ExprPool& pool;
   const tile::Kernel& kernel;
-  const Target& target;
   Arrangement result;
   std::vector<const Nest*> nests;
   std::set<TensorId> scratch;
@@ -366,8 +365,8 @@ std::optional<Arrangement> Arranger::run() {
 
 }  // namespace
 
-std::optional<Arrangement> arrange(const Program& program, const tile::Kernel& kernel, const Target& target) {
-  return Arranger(program, kernel, target).run();
+std::optional<Arrangement> arrange(const Program& program, const tile::Kernel& kernel) {
+  return Arranger(program, kernel).run();
 }
 
 }  // namespace quern::cuda

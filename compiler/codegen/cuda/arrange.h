@@ -11,7 +11,6 @@
 #include <set>
 #include <vector>
 
-#include "compiler/codegen/cuda/target.h"
 #include "compiler/ir/tile.h"
 
 namespace quern::cuda {
@@ -51,7 +50,7 @@ struct Arrangement {
   int rows() const { return 16 * row_tiles * warps; }
 };
 
-std::optional<Arrangement> arrange(const ir::Program& program, const tile::Kernel& kernel, const Target& target);
+std::optional<Arrangement> arrange(const ir::Program& program, const tile::Kernel& kernel);
 
 /// The most points that a dim can have and, where `end` is a minimum with the end of a whole block, the other bound.
 struct DimExtent {

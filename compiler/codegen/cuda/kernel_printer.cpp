@@ -24,7 +24,7 @@ constexpr std::int64_t kExchangeBytes = kThreads * 16;
 KernelPrinter::KernelPrinter(ModuleText& shared, const tile::Kernel& kernel)
     : shared_(shared), program_(shared.program), pool_(shared.program.pool), kernel_(kernel) {
   launch.entry = "quern_" + kernel.name;
-  arranged_ = arrange(program_, kernel, shared.options.target);
+  arranged_ = arrange(program_, kernel);
   if (arranged_) {
     // Matrix instructions take operands from shared memory alone.
     find_rings(kernel.body);
