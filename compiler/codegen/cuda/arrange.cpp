@@ -41,6 +41,12 @@ std::optional<DimExtent> extent_of(const ExprPool& pool, const Dim& dim) {
   return std::nullopt;
 }
 
+bool steps_with(const ExprPool& pool, Expr subscript, IndexId index) {
+  const Node& n = pool[subscript];
+  const auto bare = [&](Expr e) { return pool[e].op == Op::index && static_cast<IndexId>(pool[e].payload) == index; };
+  return bare(subscript) || ((n.op == Op::add || n.op == Op::sub) && bare(n.args[0]) && !pool.depends_on(n.args[1], index));
+}
+
 namespace {
 
 constexpr std::int64_t kMostColumns = 256;
@@ -247,9 +253,7 @@ bool Arranger::is_copy(const Nest& nest) const {
   const IndexId last = it->second.dims[1];
   for (std::size_t k = 0; k < n.args.size(); ++k) {
     if (!pool.depends_on(n.args[k], last)) continue;
-    const Node& s = pool[n.args[k]];
-    const bool plain = s.op == Op::index || ((s.op == Op::add || s.op == Op::sub) && pool[s.args[0]].op == Op::index && !pool.depends_on(s.args[1], last));
-    if (k + 1 != n.args.size() || !plain) return false;
+    if (k + 1 != n.args.size() || !steps_with(pool, n.args[k], last)) return false;
   }
   return true;
 }

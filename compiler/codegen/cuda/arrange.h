@@ -61,4 +61,7 @@ std::optional<DimExtent> extent_of(const ir::ExprPool& pool, const tile::Dim& di
 /// a - b when that is a constant.
 std::optional<std::int64_t> constant_difference(const ir::ExprPool& pool, ir::Expr a, ir::Expr b);
 
+/// `index`, or `index` plus or minus what does not depend on it: neighbours of one are neighbours of the other.
+bool steps_with(const ir::ExprPool& pool, ir::Expr subscript, ir::IndexId index);
+
 }  // namespace quern::cuda

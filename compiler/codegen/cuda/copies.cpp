@@ -16,10 +16,6 @@ using namespace ir;
 using tile::Dim;
 using tile::Nest;
 
-namespace {
-constexpr int kStages = 3;
-}
-
 /// Starts the copy of one operand tile into `to`.
 void KernelPrinter::issue_copy(const Nest& nest, const std::string& to) {
   const tile::Update& u = nest.updates[0];
@@ -94,9 +90,7 @@ std::string KernelPrinter::row_distance(TensorId tensor, const std::vector<Expr>
   std::string distance;
   for (std::size_t k = 0; k < subscripts.size(); ++k) {
     if (!pool_.depends_on(subscripts[k], index)) continue;
-    const Node& n = pool_[subscripts[k]];
-    const bool plain = n.op == Op::index || ((n.op == Op::add || n.op == Op::sub) && pool_[n.args[0]].op == Op::index && !pool_.depends_on(n.args[1], index));
-    if (!plain) return "";
+    if (!steps_with(pool_, subscripts[k], index)) return "";
     distance += (distance.empty() ? "" : " + ") + stride(tensor, k);
   }
   return distance;

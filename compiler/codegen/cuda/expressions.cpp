@@ -15,6 +15,7 @@ using namespace ir;
 
 bool KernelPrinter::touches_memory(Expr e) const {
   bool found = false;
+  if (!e) return false;
   compiler::for_each_node(pool_, e, [&](Expr at) { found |= pool_[at].op == Op::read && !in_registers(static_cast<TensorId>(pool_[at].payload)); });
   return found;
 }
@@ -63,10 +64,10 @@ std::string KernelPrinter::value(Expr e) {
     case Op::read: return read(e);
     case Op::cast: {
       const DType from = pool_.type(n.args[0]);
-      if (auto it = column_bases_.find(e.id); it != column_bases_.end())
-        for (const auto& [index, tiles] : arranged_->column_tiles)
-          if (pool_.depends_on(e, index))
-            return define(e, fmt::format("{}_small ? (float)((int){} + d{}) : (float)({} + d{})", it->second, it->second, index, it->second, index));
+      if (auto it = column_bases_.find(e.id); it != column_bases_.end()) {
+        const IndexId column = *column_in(e);
+        return define(e, fmt::format("{}_small ? (float)((int){} + d{}) : (float)({} + d{})", it->second, it->second, column, it->second, column));
+      }
       return define(e, cast_text(from, n.type, value(n.args[0])));
     }
     default: break;
@@ -74,11 +75,8 @@ std::string KernelPrinter::value(Expr e) {
   if (!is_elementwise(n.op)) throw std::logic_error(fmt::format("operator '{}' reached the code generator", name(n.op)));
   if (n.op == Op::where && (touches_memory(n.args[1]) || touches_memory(n.args[2]))) return guarded_choice(e);
   if (auto it = column_limits_.find(e.id); it != column_limits_.end()) {
-    for (const auto& [index, tiles] : arranged_->column_tiles)
-      if (pool_.depends_on(e, index)) {
-        const char* op = n.op == Op::lt ? "<" : n.op == Op::le ? "<=" : n.op == Op::gt ? ">" : ">=";
-        return define(e, fmt::format("d{} {} {}", index, op, it->second));
-      }
+    const char* op = n.op == Op::lt ? "<" : n.op == Op::le ? "<=" : n.op == Op::gt ? ">" : ">=";
+    return define(e, fmt::format("d{} {} {}", *column_in(e), op, it->second));
   }
   if (const std::string folded = folded_exponent(e); !folded.empty()) return define(e, folded);
   std::vector<std::string> args;
@@ -86,23 +84,28 @@ std::string KernelPrinter::value(Expr e) {
   return define(e, apply_text(n.op, pool_.type(n.args.back()), n.type, args));
 }
 
-/// In fragments: weights below 2^-126 of a row's largest become 0, and a score less a row's value, times a constant, is one
-/// fused multiply-add. The score is a sum of products, whose own rounding exceeds that of the product with the constant.
-std::string KernelPrinter::folded_exponent(Expr e) {
-  if (!in_fragment_ || program_.annotations.precise) return "";
-  const Node n = pool_[e];
-  if (n.op == Op::exp2 && n.type == DType::f32) return fmt::format("ex2_flushed({})", value(n.args[0]));
-  if (n.op != Op::mul || n.type != DType::f32) return "";
-  double factor = 0;
-  for (int side = 0; side < 2; ++side) {
-    const Node difference = pool_[n.args[static_cast<std::size_t>(1 - side)]];
-    if (!pool_.is_real_constant(n.args[static_cast<std::size_t>(side)], &factor) || difference.op != Op::sub) continue;
-    const Node score = pool_[difference.args[0]];
-    if (score.op != Op::read || !contracted_.contains(static_cast<TensorId>(score.payload))) return "";
-    const Expr by = n.args[static_cast<std::size_t>(side)];
-    return fmt::format("fmaf({}, {}, -{})", value(difference.args[0]), value(by), value(pool_.mul(difference.args[1], by)));
+/// exp2((score - from) * by) on fragments, where the score is a sum of products.
+std::optional<KernelPrinter::ScaledDifference> KernelPrinter::scaled_difference(Expr e) const {
+  if (!in_fragment_ || program_.annotations.precise || pool_[e].op != Op::exp2 || pool_[e].type != DType::f32) return std::nullopt;
+  const Node& product = pool_[pool_[e].args[0]];
+  if (product.op != Op::mul) return std::nullopt;
+  for (std::size_t side = 0; side < 2; ++side) {
+    const Node& difference = pool_[product.args[1 - side]];
+    if (!pool_.is_real_constant(product.args[side]) || difference.op != Op::sub) continue;
+    const Node& score = pool_[difference.args[0]];
+    if (score.op == Op::read && contracted_.contains(static_cast<TensorId>(score.payload)))
+      return ScaledDifference{difference.args[0], difference.args[1], product.args[side]};
   }
-  return "";
+  return std::nullopt;
+}
+
+/// On fragments weights below 2^-126 of a row's largest become 0, and the exponent of a scaled difference is one fused
+/// multiply-add: constants may be folded into exponents.
+std::string KernelPrinter::folded_exponent(Expr e) {
+  if (!in_fragment_ || program_.annotations.precise || pool_[e].op != Op::exp2 || pool_[e].type != DType::f32) return "";
+  if (const auto d = scaled_difference(e))
+    return fmt::format("ex2_flushed(fmaf({}, {}, -{}))", value(d->score), value(d->by), value(pool_.mul(d->from, d->by)));
+  return fmt::format("ex2_flushed({})", value(pool_[e].args[0]));
 }
 
 /// where(c, a, b) whose branches read memory: only the branch that is taken is evaluated.
@@ -162,12 +165,12 @@ std::string KernelPrinter::offset_text(TensorId tensor, const std::vector<Expr>&
   return out.empty() ? "0" : out;
 }
 
-/// Tests the subscripts of a checked access and reports the first that is out of range; the condition's name.
-std::string KernelPrinter::checked_subscripts(TensorId tensor, const std::vector<Expr>& subscripts, std::vector<std::string>* texts) {
-  std::string all;
+/// Tests the subscripts of a checked access and reports those that are out of range: whether all are good, and the offset.
+KernelPrinter::CheckedAccess KernelPrinter::checked_access(TensorId tensor, const std::vector<Expr>& subscripts) {
+  std::string all, offset;
   for (std::size_t axis = 0; axis < subscripts.size(); ++axis) {
     const std::string s = value(subscripts[axis]);
-    texts->push_back(s);
+    offset += fmt::format("{}{} * {}", axis ? " + " : "", s, stride(tensor, axis));
     if (pool_[subscripts[axis]].op == Op::index) continue;
     const std::string extent = value(program_.tensors[tensor].shape[axis]);
     const std::string ok = fresh("ok");
@@ -189,7 +192,7 @@ std::string KernelPrinter::checked_subscripts(TensorId tensor, const std::vector
     close();
     all += (all.empty() ? "" : " && ") + ok;
   }
-  return all.empty() ? "true" : all;
+  return {all.empty() ? "true" : all, offset.empty() ? "0" : offset};
 }
 
 std::string KernelPrinter::read(Expr e) {
@@ -202,13 +205,10 @@ std::string KernelPrinter::read(Expr e) {
     const std::string offset = offset_text(tensor, n.args);
     return define(e, from_stored(t.type, fmt::format("{}[{}]", tensor_pointer(tensor), offset)));
   }
-  std::vector<std::string> texts;
-  const std::string ok = checked_subscripts(tensor, n.args, &texts);
-  std::string offset;
-  for (std::size_t axis = 0; axis < texts.size(); ++axis) offset += fmt::format("{}{} * {}", axis ? " + " : "", texts[axis], stride(tensor, axis));
+  const CheckedAccess access = checked_access(tensor, n.args);
   const std::string name = fresh("v");
   line(fmt::format("{} {} = 0;", value_type(n.type), name));
-  line(fmt::format("if ({}) {} = {};", ok, name, from_stored(t.type, fmt::format("{}[{}]", tensor_pointer(tensor), offset.empty() ? "0" : offset))));
+  line(fmt::format("if ({}) {} = {};", access.good, name, from_stored(t.type, fmt::format("{}[{}]", tensor_pointer(tensor), access.offset))));
   scopes_.back().names[e.id] = name;
   return name;
 }

@@ -56,7 +56,7 @@ void KernelPrinter::open_rows(const Dim& row) {
   local_begin_[row.index] = row.begin;
 }
 
-void KernelPrinter::open_columns(const Dim& column, const std::string& tiles) {
+void KernelPrinter::open_columns(const Dim& column, int tiles) {
   line("#pragma unroll");
   open(fmt::format("for (int ct = 0; ct < {}; ++ct)", tiles));
   line("#pragma unroll");
@@ -85,12 +85,6 @@ void KernelPrinter::forget(const Dim& dim) {
   local_begin_.erase(dim.index);
 }
 
-bool KernelPrinter::reads_global(Expr e) const {
-  bool found = false;
-  if (e) compiler::for_each_node(pool_, e, [&](Expr at) { found |= pool_[at].op == Op::read && !in_registers(static_cast<TensorId>(pool_[at].payload)); });
-  return found;
-}
-
 /// A read of an input that depends on the task alone and is in range whatever stands around it.
 bool KernelPrinter::is_constant_of_task(Expr read) const {
   const Node& n = pool_[read];
@@ -106,7 +100,7 @@ void KernelPrinter::hoist(Expr e, IndexId column, const std::set<TensorId>& writ
   if (!e) return;
   const Node n = pool_[e];
   if (n.args.empty() || n.op == Op::previous || n.op == Op::accumulator) return;
-  if (n.op == Op::mul && pool_[n.args[0]].op == Op::sub && pool_.is_constant(n.args[1])) hoist(pool_.mul(pool_[n.args[0]].args[1], n.args[1]), column, written);
+  if (const auto folded = scaled_difference(e)) hoist(pool_.mul(folded->from, folded->by), column, written);
   if (!pool_.depends_on(e, column)) {
     bool safe = true;
     compiler::for_each_node(pool_, e, [&](Expr at) {
@@ -132,38 +126,38 @@ void KernelPrinter::hoist(Expr e, IndexId column, const std::set<TensorId>& writ
   for (Expr a : n.args) hoist(a, column, written);
 }
 
+/// The column index that the expression depends on.
+std::optional<IndexId> KernelPrinter::column_in(Expr e) const {
+  for (const auto& entry : arranged_->column_tiles)
+    if (pool_.depends_on(e, entry.first)) return entry.first;
+  return std::nullopt;
+}
+
+/// `e` at the first column, where e is that plus the column's count.
+std::optional<Expr> KernelPrinter::at_first_column(Expr e) {
+  const auto index = column_in(e);
+  if (!index || !column_begin_ || touches_memory(e)) return std::nullopt;
+  const Expr there = pool_.substitute(e, {{*index, column_begin_}});
+  const Expr count = pool_.sub(pool_.index(*index), column_begin_);
+  if (constant_difference(pool_, e, pool_.add(there, count)) != 0) return std::nullopt;
+  return there;
+}
+
 /// A comparison of a column index, plus what does not depend on it, with something that does not: the bound of the column's
 /// count. Counts are 32 bits, so that each point costs one comparison.
 std::optional<Expr> KernelPrinter::column_limit_of(Expr e) {
   const Node n = pool_[e];
   if (n.op != Op::lt && n.op != Op::le && n.op != Op::gt && n.op != Op::ge) return std::nullopt;
-  if (pool_.type(n.args[0]) != DType::i64) return std::nullopt;
-  for (const auto& [index, tiles] : arranged_->column_tiles) {
-    (void)tiles;
-    if (!pool_.depends_on(n.args[0], index) || pool_.depends_on(n.args[1], index)) continue;
-    if (touches_memory(e)) return std::nullopt;
-    const Expr begin = column_begin_;
-    if (!begin) return std::nullopt;
-    const Expr there = pool_.substitute(n.args[0], {{index, begin}});
-    const Expr count = pool_.sub(pool_.index(index), begin);
-    if (constant_difference(pool_, n.args[0], pool_.add(there, count)) != 0) return std::nullopt;
-    return pool_.sub(n.args[1], there);
-  }
-  return std::nullopt;
+  if (pool_.type(n.args[0]) != DType::i64 || column_in(n.args[1]) || touches_memory(n.args[1])) return std::nullopt;
+  const auto there = at_first_column(n.args[0]);
+  return there ? std::optional(pool_.sub(n.args[1], *there)) : std::nullopt;
 }
 
 /// f32(i64 with the column in it, once): the part that does not change along a row; conversions of 64 bits are slow.
 std::optional<Expr> KernelPrinter::column_base_of(Expr e) {
   const Node n = pool_[e];
-  if (n.op != Op::cast || n.type != DType::f32 || pool_.type(n.args[0]) != DType::i64 || !column_begin_ || touches_memory(e)) return std::nullopt;
-  for (const auto& [index, tiles] : arranged_->column_tiles) {
-    (void)tiles;
-    if (!pool_.depends_on(n.args[0], index)) continue;
-    const Expr there = pool_.substitute(n.args[0], {{index, column_begin_}});
-    const Expr count = pool_.sub(pool_.index(index), column_begin_);
-    if (constant_difference(pool_, n.args[0], pool_.add(there, count)) == 0) return there;
-  }
-  return std::nullopt;
+  if (n.op != Op::cast || n.type != DType::f32 || pool_.type(n.args[0]) != DType::i64) return std::nullopt;
+  return at_first_column(n.args[0]);
 }
 
 void KernelPrinter::hoist_base(Expr e, Expr base) {
@@ -179,7 +173,6 @@ void KernelPrinter::hoist_limit(Expr e, Expr limit) {
   column_limits_[e.id] = name;
 }
 
-
 void KernelPrinter::fragment_nest(const Nest& nest) {
   const Arrangement& a = *arranged_;
   const Dim* row = nullptr;
@@ -192,7 +185,7 @@ void KernelPrinter::fragment_nest(const Nest& nest) {
     auto target = [&](TensorId t) { memory |= !in_registers(t); written.insert(t); };
     if (u.has_value_target) target(u.target);
     if (u.has_position_target) target(u.position_target);
-    for (Expr e : {u.body, u.domain, u.start, u.result}) memory |= reads_global(e);
+    for (Expr e : {u.body, u.domain, u.start, u.result}) memory |= touches_memory(e);
   }
   const std::string row_limit = memory ? limit_text(*row, a.rows()) : "";
   const int tiles = column ? a.column_tiles.at(column->index) : 0;
@@ -209,8 +202,7 @@ void KernelPrinter::fragment_nest(const Nest& nest) {
     begin_sums(nest, sums, 2);  // a chain for each column of a thread's pair
     line("#pragma unroll");
     open(fmt::format("for (int ct = 0; ct < {}; ++ct)", tiles));
-    const bool in_memory = memory;
-    if (in_memory) {
+    if (memory) {
       // The two columns of a thread lie side by side.
       open("");
       scopes_.emplace_back();
@@ -235,8 +227,8 @@ void KernelPrinter::fragment_nest(const Nest& nest) {
     if (branch) close();
     scopes_.pop_back();
     close();
-    if (in_memory) {
-      store_vectors(2);
+    if (memory) {
+      store_vectors();
       vector_reads_.clear();
       vector_stores_.clear();
       close();
@@ -301,7 +293,7 @@ void KernelPrinter::contraction_nest(const Nest& nest) {
   open_rows(row);
   column_begin_ = column.begin;
   if (u.start) hoist(u.start, c.column, {u.target});
-  open_columns(column, std::to_string(columns));
+  open_columns(column, columns);
   const std::string from = u.start ? cast_text(pool_.type(u.start), DType::f32, value(u.start)) : "0.0f";
   line(fmt::format("{}[rt][ct][h * 2 + e] = {};", sum, from));
   close_loops();
@@ -334,7 +326,7 @@ void KernelPrinter::contraction_nest(const Nest& nest) {
                             : lane_base(left, t, "lane % 8 + lane / 16 * 8", first + " + lane / 8 % 2 * 8");
   }
   const std::string inner_limit = c.left_in_registers ? limit_text(inner, std::int64_t{steps} * 16) : "";
-  const std::string row_limit = c.left_in_registers && (reads_global(u.domain) || reads_global(c.left)) ? limit_text(row, a.rows()) : "";
+  const std::string row_limit = c.left_in_registers && (touches_memory(u.domain) || touches_memory(c.left)) ? limit_text(row, a.rows()) : "";
   // Fragments come from shared memory two products ahead of their use.
   const int pairs = columns / 2;
   line(fmt::format("unsigned right[3][4], left[2][{}][4];", a.row_tiles));
@@ -402,7 +394,7 @@ void KernelPrinter::left_fragments(const Nest& nest, const Contraction& c, const
   // Packing rounds: the cast to the narrow type needs no rounding of its own.
   Expr left = c.left;
   if (pool_[left].op == Op::cast && pool_[left].type == (c.bf16 ? DType::bf16 : DType::f16)) left = pool_[left].args[0];
-  if (!reads_global(u.domain) && !reads_global(left)) {
+  if (!touches_memory(u.domain) && !touches_memory(left)) {
     const std::string x = cast_text(pool_.type(left), DType::f32, value(left));
     std::string in = u.domain ? value(u.domain) : "";
     if (!inner_limit.empty()) in += fmt::format("{}d{} < {}", in.empty() ? "" : " && ", inner.index, inner_limit);

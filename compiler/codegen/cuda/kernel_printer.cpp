@@ -25,20 +25,15 @@ KernelPrinter::KernelPrinter(ModuleText& shared, const tile::Kernel& kernel)
     : shared_(shared), program_(shared.program), pool_(shared.program.pool), kernel_(kernel) {
   launch.entry = "quern_" + kernel.name;
   arranged_ = arrange(program_, kernel);
-  if (arranged_) {
-    // Matrix instructions take operands from shared memory alone.
-    find_rings(kernel.body);
-    std::int64_t bytes = 0;
-    for (const auto& [t, o] : arranged_->operands) bytes += o.rows * o.pitch * 2 * (rings_.contains(t) ? 3 : 1);
-    if (bytes > room()) arranged_.reset();
-    rings_.clear();
+  lay_out();
+  // Matrix instructions take operands from shared memory alone.
+  std::int64_t bytes = 0;
+  if (arranged_)
+    for (const auto& [t, o] : arranged_->operands) bytes += operand_bytes(t);
+  if (bytes > room()) {
+    arranged_.reset();
+    lay_out();
   }
-  launch.threads = arranged_ ? 32 * arranged_->warps : kThreads;
-  if (arranged_) {
-    find_rings(kernel.body);
-    for (const auto& [nest, c] : arranged_->contractions) contracted_.insert(nest->updates[0].target);
-  }
-  find_scans(kernel.body);
   scopes_.emplace_back();
 }
 
@@ -50,6 +45,32 @@ void KernelPrinter::open(const std::string& text) {
 void KernelPrinter::close(const std::string& tail) {
   --depth_;
   line("}" + tail);
+}
+
+/// What follows from the arrangement, or from having none.
+void KernelPrinter::lay_out() {
+  rings_.clear();
+  contracted_.clear();
+  scan_bytes_ = 0;
+  launch.threads = arranged_ ? 32 * arranged_->warps : kThreads;
+  if (arranged_) {
+    find_rings(kernel_.body);
+    for (const auto& [nest, c] : arranged_->contractions) contracted_.insert(nest->updates[0].target);
+  }
+  find_scans(kernel_.body);
+}
+
+/// Bytes of an operand tile, all its stages.
+std::int64_t KernelPrinter::operand_bytes(TensorId t) const {
+  const OperandTile& o = arranged_->operands.at(t);
+  return o.rows * o.pitch * 2 * (rings_.contains(t) ? kStages : 1);
+}
+
+/// One line that ends where it should: nothing of a program's text gets out of a comment.
+std::string KernelPrinter::comment(const std::string& text) {
+  std::string out = "// ";
+  for (char c : text) out += c == '\\' || c == '\n' || static_cast<unsigned char>(c) >= 0x80 ? '?' : c;
+  return out;
 }
 
 std::string KernelPrinter::word(Word w) {
@@ -129,7 +150,7 @@ std::string KernelPrinter::stride(TensorId tensor, std::size_t axis) {
 /// Bytes of shared memory that tiles may take.
 std::int64_t KernelPrinter::room() const { return shared_.options.target.shared_bytes - kExchangeBytes - scan_bytes_ - 1024; }
 
-/// Tiles of known size go to shared memory, smallest first, the rest to the slab. Tiles whose size is known at the launch
+/// Tiles of known size go to shared memory, operands first and then the smallest, the rest to the slab. Tiles whose size is known at the launch
 /// only go together to whichever has room.
 void KernelPrinter::place_tiles() {
   struct Item {
@@ -162,8 +183,7 @@ void KernelPrinter::place_tiles() {
     std::int64_t bytes = 0;
     if (in_registers(t)) continue;
     if (arranged_ && arranged_->operands.contains(t)) {
-      const OperandTile& o = arranged_->operands.at(t);
-      fixed.push_back({t, o.rows * o.pitch * 2 * (rings_.contains(t) ? 3 : 1)});
+      fixed.push_back({t, operand_bytes(t)});
       continue;
     }
     if (pool_.is_integer_constant(bytes_of(program_.tensors[t]), &bytes)) fixed.push_back({t, bytes});
@@ -282,11 +302,7 @@ std::string KernelPrinter::run() {
   close();
 
   std::string out;
-  for (const std::string& why : kernel_.why) {
-    std::string safe;
-    for (char c : why) safe += c == '\\' || c == '\n' || static_cast<unsigned char>(c) >= 0x80 ? '?' : c;
-    out += "// " + safe + "\n";
-  }
+  for (const std::string& why : kernel_.why) out += comment(why) + "\n";
   out += fmt::format("struct {}_words {{ long long at[{}]; }};\n", launch.entry, std::max<std::size_t>(launch.words.size(), 1));
   out += fmt::format("extern \"C\" __global__ void __launch_bounds__({}) {}(const __grid_constant__ {}_words words) {{\n", launch.threads, launch.entry, launch.entry);
   out += "  extern __shared__ __align__(128) unsigned char shared[];\n";

@@ -27,6 +27,9 @@ struct ModuleText {
   std::set<std::pair<ir::TensorId, ir::TensorId>> may_share;  // input, output: possibly the same storage
 };
 
+/// Tiles of a ring of operands.
+inline constexpr int kStages = 3;
+
 class KernelPrinter {
  public:
   KernelPrinter(ModuleText& shared, const tile::Kernel& kernel);
@@ -39,6 +42,7 @@ class KernelPrinter {
   void line(const std::string& text);
   void open(const std::string& text);   // text {
   void close(const std::string& tail = "");
+  static std::string comment(const std::string& text);
   std::string fresh(const char* stem) { return fmt::format("{}{}", stem, next_name_++); }
 
   // Parameter words, by first use.
@@ -54,17 +58,26 @@ class KernelPrinter {
   std::string define(ir::Expr e, const std::string& text);
   std::string read(ir::Expr e);
   std::string guarded_choice(ir::Expr e);
+  struct ScaledDifference {
+    ir::Expr score, from, by;
+  };
+  std::optional<ScaledDifference> scaled_difference(ir::Expr e) const;
   std::string folded_exponent(ir::Expr e);
-  bool touches_memory(ir::Expr e) const;
+  bool touches_memory(ir::Expr e) const;  // global or shared
   void forget_reads();
   std::string offset_text(ir::TensorId tensor, const std::vector<ir::Expr>& subscripts);
-  std::string checked_subscripts(ir::TensorId tensor, const std::vector<ir::Expr>& subscripts, std::vector<std::string>* texts);
+  struct CheckedAccess {
+    std::string good, offset;  // texts: a condition, elements
+  };
+  CheckedAccess checked_access(ir::TensorId tensor, const std::vector<ir::Expr>& subscripts);
   void store(ir::TensorId tensor, const std::vector<ir::Expr>& subscripts, const std::string& value, DType from);
   std::string stored_text(DType type, DType from, const std::string& text) const;
   void store_point(const tile::Update& update);
   std::string local_int(ir::Expr e);
 
   // Structure (kernel_printer.cpp, nests.cpp, selects.cpp).
+  void lay_out();
+  std::int64_t operand_bytes(ir::TensorId tensor) const;
   void place_tiles();
   std::int64_t room() const;
   void block(const tile::Block& block);
@@ -116,12 +129,12 @@ class KernelPrinter {
   bool is_always_inside(ir::TensorId tensor, const std::vector<ir::Expr>& subscripts) const;
   struct VectorStore {
     std::string array;
-    ir::TensorId target;
     std::string address;
   };
   void load_vectors(const tile::Nest& nest, ir::IndexId index, int vector);
   void prepare_stores(const tile::Nest& nest, ir::IndexId index, int vector);
-  void store_vectors(int vector);
+  void store_vectors();
+  std::optional<std::size_t> unit_axis(ir::TensorId tensor) const;
   void at_point(const tile::Nest& nest, std::vector<Accumulation>& sums);
   int open_domain(ir::Expr domain);
   void close_domain(int opened);
@@ -144,12 +157,13 @@ class KernelPrinter {
   // Fragments (fragments.cpp); only with an arrangement.
   bool in_registers(ir::TensorId tensor) const;
   std::string register_element(ir::TensorId tensor) const;
-  bool reads_global(ir::Expr e) const;  // or shared memory
   bool is_constant_of_task(ir::Expr read) const;
   void declare_registers();
   std::string limit_text(const tile::Dim& dim, std::int64_t padded);
   void open_rows(const tile::Dim& row);
-  void open_columns(const tile::Dim& column, const std::string& tiles);
+  void open_columns(const tile::Dim& column, int tiles);
+  std::optional<ir::IndexId> column_in(ir::Expr e) const;
+  std::optional<ir::Expr> at_first_column(ir::Expr e);
   void declare_column(const tile::Dim& column);
   void close_loops();
   void forget(const tile::Dim& dim);

@@ -18,11 +18,7 @@ using tile::UpdateKind;
 
 void KernelPrinter::statement(const Nest& nest) {
   settle(touched_by(nest));
-  if (!nest.note.empty()) {
-    std::string safe;
-    for (char c : nest.note) safe += c == '\\' || c == '\n' || static_cast<unsigned char>(c) >= 0x80 ? '?' : c;
-    line("// " + safe);
-  }
+  if (!nest.note.empty()) line(comment(nest.note));
   open("");
   scopes_.emplace_back();
   switch (arranged_ ? arranged_->kinds.at(&nest) : NestKind::flat) {
@@ -203,7 +199,7 @@ void KernelPrinter::loop_over(const Nest& nest, const Split& split) {
       close();
       close();
     }
-    store_vectors(split.vector);
+    store_vectors();
     vector_reads_.clear();
     vector_stores_.clear();
   } else {

@@ -38,15 +38,10 @@ std::optional<std::int64_t> KernelPrinter::extent_bound(const Dim& dim) const {
 int KernelPrinter::access_score(const Nest& nest, IndexId index) const {
   int score = 0;
   auto see = [&](TensorId tensor, const std::vector<Expr>& subscripts) {
-    const bool tile = tiles_.contains(tensor);
-    std::size_t unit = subscripts.empty() ? 0 : subscripts.size() - 1;
-    const auto& layouts = shared_.options.layouts;
-    if (!tile && tensor < layouts.size() && !layouts[tensor].dense)
-      for (std::size_t k = 0; k < layouts[tensor].strides.size(); ++k)
-        if (layouts[tensor].strides[k] == cpu::StrideClass::one) unit = k;
+    const int weight = tiles_.contains(tensor) ? 1 : 8;
+    const std::size_t unit = unit_axis(tensor).value_or(subscripts.empty() ? 0 : subscripts.size() - 1);
     for (std::size_t k = 0; k < subscripts.size(); ++k) {
       if (!pool_.depends_on(subscripts[k], index)) continue;
-      const int weight = tile ? 1 : 8;
       const Node& n = pool_[subscripts[k]];
       const bool plain = n.op == Op::index || n.op == Op::add || n.op == Op::sub;
       score += k == unit && plain ? weight : -weight;

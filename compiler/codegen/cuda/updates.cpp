@@ -106,13 +106,11 @@ void KernelPrinter::scan_step(const Update& u, const Accumulation& sum) {
 
 void KernelPrinter::scatter(const Update& u) {
   const DType type = program_.tensors[u.target].type;
-  std::string offset, ok = "true";
+  std::string offset;
   if (u.checked) {
-    std::vector<std::string> texts;
-    ok = checked_subscripts(u.target, u.subscripts, &texts);
-    for (std::size_t axis = 0; axis < texts.size(); ++axis) offset += fmt::format("{}{} * {}", axis ? " + " : "", texts[axis], stride(u.target, axis));
-    if (offset.empty()) offset = "0";
-    open(fmt::format("if ({})", ok));
+    const CheckedAccess access = checked_access(u.target, u.subscripts);
+    offset = access.offset;
+    open(fmt::format("if ({})", access.good));
   } else {
     offset = offset_text(u.target, u.subscripts);
   }
@@ -134,7 +132,7 @@ void KernelPrinter::at_point(const Nest& nest, std::vector<Accumulation>& sums) 
     } else {
       // On fragments a point outside is the identity: no branch.
       const bool selected = in_fragment_ && (u.domain || !column_guard_.empty()) && u.kind == UpdateKind::reduce &&
-                            !(u.domain && touches_memory(u.domain)) && !touches_memory(u.body) && !has_position(u.reducer);
+                            !touches_memory(u.domain) && !touches_memory(u.body) && !has_position(u.reducer);
       const bool guarded = static_cast<bool>(u.domain) && !selected;
       const int guards = guarded ? open_domain(u.domain) : 0;
       if (u.kind == UpdateKind::store) {

@@ -16,31 +16,28 @@ using tile::Nest;
 using tile::Update;
 using tile::UpdateKind;
 
+/// The axis whose neighbours are neighbours in memory, where that is known.
+std::optional<std::size_t> KernelPrinter::unit_axis(TensorId tensor) const {
+  const Tensor& t = program_.tensors[tensor];
+  const auto& layouts = shared_.options.layouts;
+  if (t.shape.empty()) return std::nullopt;
+  if (tiles_.contains(tensor) || t.role == Role::temp) return t.shape.size() - 1;
+  if (tensor >= layouts.size()) return std::nullopt;
+  if (layouts[tensor].dense) return t.shape.size() - 1;
+  const auto& strides = layouts[tensor].strides;
+  const auto one = std::find(strides.begin(), strides.end(), cpu::StrideClass::one);
+  if (one == strides.end()) return std::nullopt;
+  return static_cast<std::size_t>(one - strides.begin());
+}
+
 /// Elements at neighbouring values of `index` are neighbours in memory.
 bool KernelPrinter::lies_along(TensorId tensor, const std::vector<Expr>& subscripts, IndexId index) const {
   if (in_registers(tensor) || subscripts.empty()) return false;
-  const bool tile = tiles_.contains(tensor);
-  const Tensor& t = program_.tensors[tensor];
-  const auto& layouts = shared_.options.layouts;
-  std::size_t unit = subscripts.size() - 1;
-  if (!tile && t.role != Role::temp) {
-    if (tensor >= layouts.size()) return false;
-    if (!layouts[tensor].dense) {
-      const auto& strides = layouts[tensor].strides;
-      const auto one = std::find(strides.begin(), strides.end(), cpu::StrideClass::one);
-      if (one == strides.end()) return false;
-      unit = static_cast<std::size_t>(one - strides.begin());
-    }
-  }
-  for (std::size_t k = 0; k < subscripts.size(); ++k) {
-    if (!pool_.depends_on(subscripts[k], index)) continue;
-    if (k != unit) return false;
-    const Node& n = pool_[subscripts[k]];
-    const bool bare = n.op == Op::index;
-    const bool moved = (n.op == Op::add || n.op == Op::sub) && pool_[n.args[0]].op == Op::index && !pool_.depends_on(n.args[1], index);
-    if (!bare && !moved) return false;
-  }
-  return pool_.depends_on(subscripts[unit], index);
+  const auto unit = unit_axis(tensor);
+  if (!unit) return false;
+  for (std::size_t k = 0; k < subscripts.size(); ++k)
+    if (pool_.depends_on(subscripts[k], index) && (k != *unit || !steps_with(pool_, subscripts[k], index))) return false;
+  return pool_.depends_on(subscripts[*unit], index);
 }
 
 /// No guard is needed: tiles have room for every point, and a bare index over an axis' own range stays inside it.
@@ -92,12 +89,9 @@ void KernelPrinter::load_vectors(const Nest& nest, IndexId index, int vector) {
     if (n.flags & kChecked) {
       // The same test for all points of the vector, where only a bare index moves.
       for (Expr s : n.args) if (pool_.depends_on(s, index) && pool_[s].op != Op::index) return;
-      std::vector<std::string> texts;
-      const std::string ok = checked_subscripts(tensor, n.args, &texts);
-      std::string offset;
-      for (std::size_t axis = 0; axis < texts.size(); ++axis) offset += fmt::format("{}{} * {}", axis ? " + " : "", texts[axis], stride(tensor, axis));
+      const CheckedAccess access = checked_access(tensor, n.args);
       line(fmt::format("quern_vector<{}, {}> {};", stored_type(program_.tensors[tensor].type), vector, name));
-      line(fmt::format("quern_load({}, {} + ({}), {} ? valid : 0);", name, tensor_pointer(tensor), offset, ok));
+      line(fmt::format("quern_load({}, {} + ({}), {} ? valid : 0);", name, tensor_pointer(tensor), access.offset, access.good));
       vector_reads_[e.id] = name;
       return;
     }
@@ -139,7 +133,6 @@ void KernelPrinter::prepare_stores(const Nest& nest, IndexId index, int vector) 
     if (u.kind != UpdateKind::store || u.domain || !lies_along(u.target, u.subscripts, index)) continue;
     VectorStore s;
     s.array = fresh("w");
-    s.target = u.target;
     s.address = fmt::format("{} + ({})", tensor_pointer(u.target), offset_text(u.target, u.subscripts));
     line(fmt::format("quern_vector<{}, {}> {};", stored_type(program_.tensors[u.target].type), vector, s.array));
     vector_stores_[i] = std::move(s);
@@ -161,7 +154,7 @@ void KernelPrinter::store_point(const Update& u) {
   vector_reads_[pool_.read(u.target, type, u.subscripts).id] = it->second.array;
 }
 
-void KernelPrinter::store_vectors(int) {
+void KernelPrinter::store_vectors() {
   for (const auto& [update, s] : vector_stores_) line(fmt::format("quern_store({}, {}, valid);", s.address, s.array));
 }
 
