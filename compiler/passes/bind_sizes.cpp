@@ -1,4 +1,4 @@
-// bind_sizes: compile-time sizes and flags that have a value become constants.
+// bind_sizes: compile-time sizes and flags that have a value become constants, sizes that must be equal one symbol.
 // Goes in: a checked program. Comes out: the same program with those symbols gone from every expression; requirements
 // that became true are dropped. The idea: constants fold as the expressions are rebuilt.
 #include <unordered_map>
@@ -18,12 +18,13 @@ bool bind_sizes(Program& program) {
     for (auto it = same.find(e); it != same.end(); it = same.find(e)) e = it->second;
     return e;
   };
-  for (const Requirement& requirement : program.requirements) {
-    const Node n = pool[requirement.condition];
-    if (n.op != Op::eq || pool[n.args[0]].op != Op::symbol || pool[n.args[1]].op != Op::symbol) continue;
-    const Expr a = symbol_of(n.args[0]), b = symbol_of(n.args[1]);
-    if (a != b) same[b] = a;
-  }
+  for (const Requirement& requirement : program.requirements)
+    for (const Expr part : conjuncts(pool, requirement.condition)) {
+      const Node n = pool[part];
+      if (n.op != Op::eq || pool[n.args[0]].op != Op::symbol || pool[n.args[1]].op != Op::symbol) continue;
+      const Expr a = symbol_of(n.args[0]), b = symbol_of(n.args[1]);
+      if (a != b) same[b] = a;
+    }
   bool one_symbol = true;
   auto bind = [&](Expr& e) {
     if (!e) return;

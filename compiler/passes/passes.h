@@ -15,7 +15,10 @@
 namespace quern::compiler {
 
 /// Symbols with a value become constants, everywhere; conditions on them fold.
+/// Sizes that a requirement makes equal become one symbol, the first of them, except in the signature (parameters, outputs)
+/// and in the requirements, where callers and messages know them by their own names.
 /// ensures: no symbol with a value is left in an expression.  example: D = 64:  y[i] / sqrt(D)  ->  y[i] / 8.0
+/// example: require M == N:  sum[n in 0:N](x[n])  ->  sum[n in 0:M](x[n])
 bool bind_sizes(ir::Program& program);
 
 /// Applies the rules of simplify.cpp (sound for every value, NaN, infinities and -0 included) until none fits.

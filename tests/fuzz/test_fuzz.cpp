@@ -1,34 +1,23 @@
 // Random programs agree with the interpreter, hold everything the language has, and notice every deliberate fault.
 // QUERN_FUZZ_COUNT and QUERN_FUZZ_SEED choose another run; each failure prints how to repeat it.
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <set>
-#include <sstream>
 
 #include "compiler/mutants/mutate.h"
 #include "dsl/syntax/parse.h"
 #include "dsl/syntax/print.h"
 #include "tests/catch.h"
+#include "tests/from_environment.h"
+#include "tests/fuzz/regressions.h"
 #include "tools/fuzz/device.h"
 #include "tools/fuzz/fuzz.h"
 #include "tools/fuzz/shrink.h"
 
 using namespace quern;
 
-namespace {
-
-long from_environment(const char* name, long otherwise) {
-  const char* text = std::getenv(name);
-  return text ? std::strtol(text, nullptr, 10) : otherwise;
-}
-
-}  // namespace
-
 TEST_CASE("random programs agree") {
   fuzz::FuzzOptions options;
-  options.seed = static_cast<std::uint64_t>(from_environment("QUERN_FUZZ_SEED", 1));
-  options.count = static_cast<int>(from_environment("QUERN_FUZZ_COUNT", 5000));
+  options.seed = static_cast<std::uint64_t>(test::from_environment("QUERN_FUZZ_SEED", 1));
+  options.count = static_cast<int>(test::from_environment("QUERN_FUZZ_COUNT", 5000));
   const fuzz::FuzzReport report = fuzz::run_fuzz(options);
   for (const fuzz::Failure& f : report.failures) {
     INFO(f.repro() << "\n" << fuzz::name(f.verdict.outcome) << ": " << f.verdict.message << "\n" << f.program);
@@ -66,24 +55,7 @@ TEST_CASE("a seed gives one program, and its text is canonical after one print")
   CHECK(different.size() > 290);
 }
 
-TEST_CASE("programs that once failed") {
-  int files = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(std::string(QUERN_SOURCE_DIR) + "/tests/fuzz/regressions")) {
-    if (entry.path().extension() != ".quern") continue;
-    ++files;
-    std::ifstream in(entry.path());
-    std::stringstream text;
-    text << in.rdbuf();
-    for (std::uint64_t seed = 1; seed <= 3; ++seed) {
-      fuzz::JudgeOptions options;
-      options.data_seed = seed;
-      const fuzz::Verdict verdict = fuzz::judge_apart(text.str(), options, 60);
-      INFO(entry.path().filename().string() << ": " << fuzz::name(verdict.outcome) << ": " << verdict.message);
-      CHECK(verdict.outcome == fuzz::Outcome::agree);
-    }
-  }
-  CHECK(files > 0);
-}
+TEST_CASE("programs that once failed") { test::regressions_agree({}); }
 
 TEST_CASE("shrinking keeps the fault and drops the rest") {
   const std::string program =

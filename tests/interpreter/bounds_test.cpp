@@ -135,6 +135,24 @@ TEST_CASE("the permitted rounding of softmax weights, and @precise") {
   CHECK_FALSE(precise.accepts(rounded));
 }
 
+TEST_CASE("a difference that is a factor may be rounded term by term, other forms as a whole") {
+  // 1.0003 and 1 are the same f16: rounded by themselves they cancel, their difference does not.
+  const std::vector<double> a(8, 1.0003), b(8, 1);
+  const double whole = 8 * (double(float(1.0003)) - 1);
+  const auto sum = [&](const std::string& factor, const std::string& mode = "") {
+    return run(mode + "kernel f(a: f32[M,N], b: f32[N], v: f16[N,E]) -> (y: f32[M,E]) { y[m,e] = sum[n](" + factor + " * v[n,e]) }",
+               {Array{{1, 8}, a}, row(b), Array{{8, 1}, std::vector<double>(8, 1)}});
+  };
+  CHECK(sum("(a[m,n] - b[n])").accepts({whole}));
+  CHECK(sum("(a[m,n] - b[n])").accepts({8 * rounded_to(DType::f16, whole / 8)}));
+  CHECK(sum("(a[m,n] - b[n])").accepts({0}));
+  CHECK(sum("(-b[n] + a[m,n])").accepts({0}));
+  CHECK_FALSE(sum("(a[m,n] - b[n])").accepts({8 * (1 - rounded_to(DType::bf16, 1.0041))}));  // rounded to fewer bits
+  CHECK_FALSE(sum("(a[m,n] - b[n])", "@precise ").accepts({0}));
+  // The maximum of a difference is not a sum of two factors.
+  CHECK_FALSE(sum("max(a[m,n] - b[n], 0)").accepts({0}));
+}
+
 TEST_CASE("what lies behind a domain does not leak; what is live does") {
   const Array q = random_array({3, 2}, 14), k = random_array({3, 2}, 15);
   Array v = random_array({3, 2}, 16);

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <filesystem>
 #include <random>
 
@@ -14,6 +13,7 @@
 #include "dsl/ir/print_program.h"
 #include "dsl/ir/verify_program.h"
 #include "tests/catch.h"
+#include "tests/from_environment.h"
 #include "tests/passes/text.h"
 
 using namespace quern;
@@ -150,16 +150,10 @@ std::vector<std::string> examples() {
   return out;
 }
 
-unsigned seed_of_run() {
-  const char* given = std::getenv("QUERN_SEED");
-  return given ? static_cast<unsigned>(std::atoi(given)) : 1u;
-}
+unsigned seed_of_run() { return static_cast<unsigned>(test::from_environment("QUERN_SEED", 1)); }
 
 /// Calls per kernel: more in a long run.
-int rounds_of_run() {
-  const char* given = std::getenv("QUERN_ROUNDS");
-  return given ? std::atoi(given) : 4;
-}
+int rounds_of_run() { return static_cast<int>(test::from_environment("QUERN_ROUNDS", 4)); }
 
 }  // namespace
 

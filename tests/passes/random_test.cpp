@@ -3,13 +3,13 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <cstdlib>
 
 #include "compiler/interpreter/interpret.h"
 #include "compiler/interpreter/verify.h"
 #include "compiler/passes/pipeline.h"
 #include "dsl/ir/print_program.h"
 #include "tests/catch.h"
+#include "tests/from_environment.h"
 #include "tools/fuzz/arguments.h"
 #include "tools/fuzz/case.h"
 #include "tools/fuzz/front.h"
@@ -20,11 +20,6 @@ using namespace quern;
 using namespace quern::compiler;
 
 namespace {
-
-int number_from(const char* name, int otherwise) {
-  const char* given = std::getenv(name);
-  return given ? std::atoi(given) : otherwise;
-}
 
 /// How often the wanted value stood in for one that the changed program leaves open (an overflow, a product that may be
 /// skipped) while the original does not.
@@ -58,7 +53,7 @@ std::vector<std::vector<unsigned char>> stored(const Results& results, const Res
 }  // namespace
 
 TEST_CASE("every pass keeps the meaning of random programs") {
-  const int first = number_from("QUERN_SEED", 1), count = number_from("QUERN_PROGRAMS", 150);
+  const int first = static_cast<int>(test::from_environment("QUERN_SEED", 1)), count = static_cast<int>(test::from_environment("QUERN_PROGRAMS", 150));
   int compared = 0;
   Tally tally;
   for (int seed = first; seed < first + count; ++seed) {
@@ -125,7 +120,7 @@ std::string random_step(fuzz::Rng& rng, int depth) {
 }  // namespace
 
 TEST_CASE("prev leaves every reduction in which the checker lets it stand") {
-  const int first = number_from("QUERN_SEED", 1);
+  const int first = static_cast<int>(test::from_environment("QUERN_SEED", 1));
   int accepted = 0, refused = 0;
   for (int seed = first; seed < first + 1500; ++seed) {
     fuzz::Rng rng(static_cast<std::uint64_t>(seed));

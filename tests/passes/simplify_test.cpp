@@ -2,7 +2,6 @@
 // every rule fits somewhere, the whole ends, and a second run changes nothing.
 #include <fmt/format.h>
 
-#include <cstdlib>
 #include <map>
 #include <random>
 
@@ -10,6 +9,7 @@
 #include "compiler/passes/walk.h"
 #include "dsl/ir/print_program.h"
 #include "tests/catch.h"
+#include "tests/from_environment.h"
 #include "tests/passes/build.h"
 #include "tests/passes/evaluate.h"
 
@@ -125,10 +125,7 @@ bool same(DType type, const Value& a, const Value& b) {
   return a.real == b.real && std::signbit(a.real) == std::signbit(b.real);
 }
 
-unsigned seed_of_run() {
-  const char* given = std::getenv("QUERN_SEED");
-  return given ? static_cast<unsigned>(std::atoi(given)) : 1u;
-}
+unsigned seed_of_run() { return static_cast<unsigned>(test::from_environment("QUERN_SEED", 1)); }
 
 }  // namespace
 

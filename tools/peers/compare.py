@@ -3,8 +3,9 @@
 
   compare.py --library build-device/runtime/libquern.so [--only attention,rows] [--json FILE] [--seconds 0.3]
 
-Each case: random normal data; every contender's result against f64 (sampled rows for large cases); then rounds in which each
-contender runs for a while in turn; the median over rounds is printed, with the ratio of the best peer's time to Quern's.
+Each case: random normal data; every contender's result, Quern's and the peers', against one reference in f64 (sampled rows for
+attention and products); who is wrong is named and not timed. Then rounds in which each contender runs for a while in turn; the
+median over rounds is printed, with the ratio of the best peer's time to Quern's.
 FLOPs of a causal case count as half; bytes: each input read once, each output written once."""
 import argparse
 import json
@@ -200,24 +201,31 @@ class Suite:
         flops = 4 * b * h * d * (work if work else t * t / (2 if causal else 1))
         self.report(name, errors, contenders, 2e-2, flops, "TFLOP/s", 1e-12)
 
-    def rows(self, name, kernel, inputs, outputs, check, peers, moved, limit, settings=None, prepare=None):
+    def rows(self, name, kernel, inputs, outputs, error, peers, moved, limit, settings=None, start=None):
+        """`error`: of a list of results, against the reference. `start`: brings what the kernel updates back to its start and
+        names it, where the results are not `outputs`. A peer returns its result, or several."""
         if not self.wanted(name):
             return
+
+        def judged(call):
+            for x in outputs:
+                x.fill_(math.nan if x.is_floating_point() else -1)
+            updated = start() if start else None
+            result = call()
+            torch.cuda.synchronize()
+            result = updated or (outputs if result is None else [result] if isinstance(result, torch.Tensor) else list(result))
+            finite = all(bool(torch.isfinite(x).all()) for x in result if x.is_floating_point())
+            return error(result) if finite else math.inf
+
         contenders, errors = {}, {}
         try:
-            for x in outputs:
-                if x.is_floating_point():
-                    x.fill_(math.nan)
-            quern = quern_c.Kernel(self.library, ROWS, kernel, **(settings or {})).bind(inputs, outputs)
-            quern()
-            torch.cuda.synchronize()
-            errors["quern"] = check(outputs)
-            contenders["quern"] = quern
+            contenders["quern"] = quern_c.Kernel(self.library, ROWS, kernel, **(settings or {})).bind(inputs, outputs)
+            errors["quern"] = judged(contenders["quern"])
         except RuntimeError as e:
+            contenders.pop("quern", None)
             print(f"{name}: quern: {str(e)[:600]}", flush=True)
         for who, call in peers.items():
-            errors[who] = 0.0
-            contenders[who] = call
+            contenders[who], errors[who] = call, judged(call)
         self.report(name, errors, contenders, limit, moved, "GB/s", 1e-9)
 
     def product(self, name, m, n, k):
@@ -278,7 +286,8 @@ def main():
         suite.attention(f"scores-head{width}", "causal", 2, 16, t, width, causal=True, keep=lambda m, n: n <= m, peers=False, flex=(None, causal))
     suite.product("product-4096", 4096, 4096, 4096)
     suite.product("product-8192", 8192, 8192, 8192)
-    close = lambda want: lambda out: ((out[0].double() - want.double()).abs().max() / want.double().abs().max()).item()  # noqa: E731
+    close = lambda want: lambda out: ((out[0].double() - want).abs().max() / want.abs().max()).item()  # noqa: E731
+    wrong = lambda *tests: float(sum(t.sum().item() for t in tests))  # noqa: E731
 
     if suite.wanted("rows-") or suite.wanted("rows"):
         bf16 = {"T": torch.bfloat16}
@@ -288,23 +297,24 @@ def main():
         c_softmax = torch.compile(lambda x: torch.softmax(x, -1))
         c_rms = torch.compile(lambda x, w: F.rms_norm(x, (8192,), w, 1e-6))
         c_layer = torch.compile(lambda x, w, b: F.layer_norm(x, (8192,), w, b, 1e-5))
-        suite.rows("rows-softmax", "softmax_rows", [x], [y], close(torch.softmax(x.float(), -1)), {"compile": lambda: c_softmax(x)}, both, 1e-2, bf16)
-        suite.rows("rows-rms", "rms_norm", [x, w], [y], close(F.rms_norm(x.float(), (8192,), w.float(), 1e-6)), {"compile": lambda: c_rms(x, w)}, both, 1e-2, bf16)
-        suite.rows("rows-layer", "layer_norm", [x, w, bb], [y], close(F.layer_norm(x.float(), (8192,), w.float(), bb.float(), 1e-5)), {"compile": lambda: c_layer(x, w, bb)}, both, 1e-2, bf16)
+        suite.rows("rows-softmax", "softmax_rows", [x], [y], close(torch.softmax(x.double(), -1)), {"compile": lambda: c_softmax(x)}, both, 1e-2, bf16)
+        suite.rows("rows-rms", "rms_norm", [x, w], [y], close(F.rms_norm(x.double(), (8192,), w.double(), 1e-6)), {"compile": lambda: c_rms(x, w)}, both, 1e-2, bf16)
+        suite.rows("rows-layer", "layer_norm", [x, w, bb], [y], close(F.layer_norm(x.double(), (8192,), w.double(), bb.double(), 1e-5)), {"compile": lambda: c_layer(x, w, bb)}, both, 1e-2, bf16)
         del x, y
         x = torch.randn(16384, 16384, device="cuda")
         y = torch.empty_like(x)
         at = torch.empty(16384, device="cuda", dtype=torch.int32)
-        suite.rows("rows-argmax", "largest", [x], [at], lambda out: float((out[0].long() != x.argmax(1)).sum()), {"eager": lambda: x.argmax(1)}, x.numel() * 4, 0.0)
+        suite.rows("rows-argmax", "largest", [x], [at], lambda out: wrong(x.gather(1, out[0].long()[:, None])[:, 0] != x.amax(1)), {"eager": lambda: x.argmax(1)}, x.numel() * 4, 0.0)
         suite.rows("rows-cumsum", "row_sums", [x], [y], close(torch.cumsum(x.double(), 1)), {"eager": lambda: torch.cumsum(x, 1)}, x.numel() * 8, 1e-5)
         suite.rows("rows-centre", "centre", [x], [y], close(x - x.double().mean(0)), {"eager": lambda: x - x.mean(0)}, x.numel() * 12, 1e-5)
+        top = lambda x: lambda out: wrong(out[0] != x.sort(1, descending=True).values[:, :8], x.gather(1, out[1].long()) != out[0])  # noqa: E731
         v8, a8 = torch.empty(16384, 8, device="cuda"), torch.empty(16384, 8, device="cuda", dtype=torch.int32)
-        suite.rows("rows-top8", "top8", [x], [v8, a8], lambda out: float((out[0] != torch.topk(x, 8, 1).values).sum()), {"eager": lambda: torch.topk(x, 8, 1)}, x.numel() * 4, 0.0)
+        suite.rows("rows-top8", "top8", [x], [v8, a8], top(x), {"eager": lambda: torch.topk(x, 8, 1)}, x.numel() * 4, 0.0)
         z = torch.randn(65536, 128, device="cuda")
         vz, az = torch.empty(65536, 8, device="cuda"), torch.empty(65536, 8, device="cuda", dtype=torch.int32)
-        suite.rows("rows-top8-short", "top8", [z], [vz, az], lambda out: float((out[0] != torch.topk(z, 8, 1).values).sum()), {"eager": lambda: torch.topk(z, 8, 1)}, z.numel() * 4, 0.0)
+        suite.rows("rows-top8-short", "top8", [z], [vz, az], top(z), {"eager": lambda: torch.topk(z, 8, 1)}, z.numel() * 4, 0.0)
         flat, out = x.view(-1), y.view(-1)
-        suite.rows("rows-copy", "copy", [flat], [out], close(flat), {"eager": lambda: out.copy_(flat)}, flat.numel() * 8, 0.0)
+        suite.rows("rows-copy", "copy", [flat], [out], lambda o: wrong(o[0] != flat), {"eager": lambda: out.copy_(flat)}, flat.numel() * 8, 0.0)
         one = torch.empty((), device="cuda")
         suite.rows("rows-total", "total", [flat], [one], lambda o: abs(o[0].item() - flat.double().sum().item()) / flat.double().abs().sum().item(), {"eager": lambda: flat.sum()}, flat.numel() * 4, 1e-6)
         suite.rows("rows-scan", "vector_sums", [flat], [out], lambda o: ((o[0].double() - torch.cumsum(flat.double(), 0)).abs().max() / 16384).item(), {"eager": lambda: torch.cumsum(flat, 0)}, flat.numel() * 8, 1e-4)
@@ -312,11 +322,12 @@ def main():
         table = torch.randn(1 << 20, 128, device="cuda")
         ids = torch.randint(0, 1 << 20, (1 << 21,), device="cuda", dtype=torch.int32)
         got = torch.empty(1 << 21, 128, device="cuda")
-        suite.rows("rows-gather", "gather", [table, ids], [got], close(table[ids.long()]), {"eager": lambda: table.index_select(0, ids)}, 2 * got.numel() * 4, 0.0)
+        suite.rows("rows-gather", "gather", [table, ids], [got], lambda o: wrong(o[0] != table[ids.long()]), {"eager": lambda: table.index_select(0, ids)}, 2 * got.numel() * 4, 0.0)
+        got.normal_()
         long_ids = ids.long()
         zero = torch.zeros_like(table)
         want = torch.zeros(1 << 20, 128, device="cuda", dtype=torch.float64).index_add_(0, long_ids, got.double())
-        suite.rows("rows-scatter", "scatter", [zero, ids, got], [], lambda o: ((zero.double() - want).abs().max() / want.abs().max()).item(), {"eager": lambda: zero.index_add_(0, long_ids, got)}, 3 * got.numel() * 4, 1e-5)
+        suite.rows("rows-scatter", "scatter", [zero, ids, got], [], close(want), {"eager": lambda: zero.index_add_(0, long_ids, got)}, 3 * got.numel() * 4, 1e-5, start=lambda: [zero.zero_()])
     if args.json:
         with open(args.json, "w") as f:
             json.dump(suite.results, f, indent=1)
