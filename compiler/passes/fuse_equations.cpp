@@ -286,6 +286,10 @@ struct Fuser {
     return Gain::none;
   }
 
+  bool reads_apart(std::size_t s) const {
+    return std::any_of(uses[s].begin(), uses[s].end(), [&](std::size_t u) { return apart.contains(stages[u].targets[0]); });
+  }
+
   bool merge(std::size_t p, std::size_t c, Gain why) {
     const std::size_t gp = group[p], gc = group[c];
     if (gp == gc) return false;
@@ -308,6 +312,9 @@ struct Fuser {
         // A contraction keeps its own grid: fusing must not turn its outer loops into inner ones.
         const bool reuse = std::any_of(part->begin(), part->end(), [&](std::size_t s) { return has_reuse(program, stages[s]); });
         if (reuse && grid.size() < before) return false;
+        // The end of a sum that was split reads little; its reader, all of the data: that keeps its grid too.
+        const bool ends_split = std::any_of(mp.begin(), mp.end(), [&](std::size_t s) { return reads_apart(s); });
+        if (ends_split && part == &mc && grid.size() < before) return false;
       }
     }
     if (!convex(gp, gc)) return false;

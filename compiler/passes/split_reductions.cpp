@@ -63,7 +63,7 @@ struct Splitter {
     const bool kept_known = pool.is_integer_constant(points(program, eq.indices), &kept);
     const bool reduced_known = pool.is_integer_constant(points(program, axes), &reduced);
     if (columns && !rows) {
-      if (kept_known && kept > 4096) return std::nullopt;
+      if (kept_known && kept > 65536) return std::nullopt;
       if (reduced_known && (reduced < 512 || (kept_known && reduced * std::max<std::int64_t>(kept, 1) < 65536))) return std::nullopt;
       return Amount{512, 131072};
     }
