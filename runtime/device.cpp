@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #ifdef QUERN_LLVM
+#include "compiler/build_id.h"
 #include "compiler/codegen/cpu/compile_cpu.h"
 #include "runtime/cpu/target_option.h"
 #endif
@@ -56,7 +57,7 @@ std::string device_key([[maybe_unused]] Device device, [[maybe_unused]] const Op
 #ifdef QUERN_LLVM
   if (device == Device::cpu) {
     const cpu::Target target = target_of(options);
-    return fmt::format("cpu|{}|{}|{}|{}", cpu::kAbiVersion, cpu::compiler_version(), target.cpu, target.features);
+    return fmt::format("cpu|{}|{}|{}|{}", cpu::kAbiVersion, compiler::kBuildId, target.cpu, target.features);
   }
 #endif
 #ifdef QUERN_CUDA

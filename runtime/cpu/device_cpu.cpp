@@ -7,22 +7,19 @@
 
 #include <fmt/format.h>
 
-#include "compiler/codegen/cpu/compile_cpu.h"
+#include "compiler/codegen/cpu/code_generator.h"
+#include "compiler/codegen/cpu/load_object.h"
 #include "compiler/compile.h"
 #include "runtime/cpu/target_option.h"
 #include "runtime/device.h"
 #include "runtime/float_mode.h"
+#include "runtime/later.h"
 #include "runtime/lowered.h"
 #include "runtime/memory.h"
 #include "runtime/pool.h"
 
 namespace quern::runtime {
 namespace {
-
-cpu::CpuSession& session() {
-  static auto* session = new cpu::CpuSession;  // outlives every loaded kernel, also those freed while the process exits
-  return *session;
-}
 
 std::size_t padded(std::size_t bytes) { return (bytes + 2 * kAlignment - 1) / kAlignment * kAlignment; }
 
@@ -81,10 +78,13 @@ Compiled::Compiled(const CompileRequest& request)
   cpu::CpuOptions options;
   options.target = target_of(*request.options);
   options.layouts = layouts_of(binding_, request);
-  cpu::CompiledCpu compiled = cpu::compile_cpu(module_, options);
-  if (!compiled.error.empty()) throw Error(Code::internal, fmt::format("error: internal fault while generating code for kernel '{}': {}", module_.program.name, compiled.error));
   std::string error;
-  code_ = session().load(compiled.object, compiled.plan_symbol, compiled.run_symbols, &error);
+  const UnderWay under_way;  // a process that ends waits for LLVM
+  const cpu::CodeGenerator* generator = cpu::code_generator(&error);
+  if (!generator) throw Error(Code::unsupported, fmt::format("error: kernel '{}' cannot be compiled: {}", module_.program.name, error));
+  const cpu::CompiledCpu compiled = generator->compile(module_, options);
+  if (!compiled.error.empty()) throw Error(Code::internal, fmt::format("error: internal fault while generating code for kernel '{}': {}", module_.program.name, compiled.error));
+  code_ = cpu::load_object(compiled.object, compiled.plan_symbol, compiled.run_symbols, &error);
   if (!code_) throw Error(Code::internal, fmt::format("error: internal fault while loading kernel '{}': {}", module_.program.name, error));
 
   may_share_ = sharing_of(module_, binding_);

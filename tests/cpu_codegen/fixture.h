@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "compiler/codegen/cpu/compile_cpu.h"
+#include "compiler/codegen/cpu/load_object.h"
 
 namespace quern::cpu::test {
 
@@ -32,7 +33,6 @@ struct Bench {
   Status status{};
   CompiledCpu compiled;
   std::unique_ptr<LoadedCpu> code;
-  CpuSession session;
   std::vector<char> scratch;
   std::vector<std::vector<char>> workspace;
 
@@ -84,7 +84,7 @@ struct Bench {
     compiled = compile_cpu(module, options);
     if (!compiled.error.empty()) throw std::runtime_error(compiled.error + "\n" + compiled.ir);
     std::string error;
-    code = session.load(compiled.object, compiled.plan_symbol, compiled.run_symbols, &error);
+    code = load_object(compiled.object, compiled.plan_symbol, compiled.run_symbols, &error);
     if (!code) throw std::runtime_error(error);
   }
   Args args_;

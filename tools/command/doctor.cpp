@@ -9,7 +9,7 @@
 #include <quern/quern.h>
 
 #ifdef QUERN_LLVM
-#include "compiler/codegen/cpu/compile_cpu.h"
+#include "compiler/codegen/cpu/code_generator.h"
 #endif
 #include "tools/command/device_call.h"
 #include "tools/command/peak.h"
@@ -55,8 +55,9 @@ ExitCode run(const Session& session) {
   std::string llvm = "none", target = "none", features;
   bool cpu = false;
 #ifdef QUERN_LLVM
-  llvm = cpu::compiler_version();
-  target = fmt::format("{} ({})", cpu::host_target().cpu, cpu::host_target().name);
+  const cpu::CodeGenerator* generator = cpu::code_generator(&llvm);
+  if (generator) llvm = generator->version();
+  target = cpu::host_target().name;
   cpu = true;
 #endif
   const std::string interpreter_fault = fault_of(Device::interpreter);

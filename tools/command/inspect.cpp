@@ -1,6 +1,9 @@
 // quern inspect: what a kernel looks like on its way. In: a program. Out: its text at one stage, on stdout.
 #include <fmt/format.h>
 
+#ifdef QUERN_LLVM
+#include "compiler/codegen/cpu/code_generator.h"
+#endif
 #include "compiler/compile.h"
 #include "compiler/ir/print_tile.h"
 #include "dsl/ir/print_program.h"
@@ -46,7 +49,10 @@ std::string machine_text(const tile::Module& module, const compiler::CompileOpti
   options.layouts = compile_options.plan.layouts;
   options.want_ir = !assembly;
   options.want_assembly = assembly;
-  const cpu::CompiledCpu compiled = cpu::compile_cpu(module, options);
+  std::string error;
+  const cpu::CodeGenerator* generator = cpu::code_generator(&error);
+  if (!generator) throw Failure(ExitCode::unavailable, error);
+  const cpu::CompiledCpu compiled = generator->compile(module, options);
   if (!compiled.error.empty()) throw Failure(ExitCode::internal, compiled.error);
   return assembly ? compiled.assembly : compiled.ir;
 }

@@ -2,6 +2,8 @@
 // pipeline. Each compile has a context and a target machine of its own, so compiles may run side by side.
 #include "compiler/codegen/cpu/compile_cpu.h"
 
+#include <llvm/ADT/StringExtras.h>
+#include <llvm/ADT/StringMap.h>
 #include <llvm/IR/LegacyPassManager.h>
 #include <llvm/IR/Module.h>
 #include <llvm/IR/Verifier.h>
@@ -15,6 +17,7 @@
 #include <llvm/TargetParser/Host.h>
 #include <llvm/Transforms/Utils/Cloning.h>
 
+#include <algorithm>
 #include <chrono>
 #include <mutex>
 
@@ -34,6 +37,15 @@ void initialise() {
   });
 }
 
+/// LLVM's feature string of this processor: "+avx2,+fma,...", every feature that it looks for by its sign.
+std::string host_features() {
+  const llvm::StringMap<bool> found = llvm::sys::getHostCPUFeatures();
+  std::vector<std::string> list;
+  for (const auto& entry : found) list.push_back((entry.second ? "+" : "-") + entry.first().str());
+  std::sort(list.begin(), list.end());
+  return llvm::join(list, ",");
+}
+
 std::unique_ptr<llvm::TargetMachine> machine_for(const Target& target, std::string* error) {
   initialise();
   const std::string triple = "x86_64-unknown-linux-gnu";
@@ -45,8 +57,10 @@ std::unique_ptr<llvm::TargetMachine> machine_for(const Target& target, std::stri
   const llvm::Target* found = llvm::TargetRegistry::lookupTarget(name, *error);
   if (!found) return nullptr;
   llvm::TargetOptions options;
-  std::unique_ptr<llvm::TargetMachine> machine(found->createTargetMachine(name, target.cpu, target.features, options, llvm::Reloc::PIC_,
-                                                                          llvm::CodeModel::Small, llvm::CodeGenOptLevel::Default));
+  const std::string cpu = target.host ? llvm::sys::getHostCPUName().str() : target.cpu;
+  const std::string features = target.host ? host_features() : target.features;
+  std::unique_ptr<llvm::TargetMachine> machine(
+      found->createTargetMachine(name, cpu, features, options, llvm::Reloc::PIC_, llvm::CodeModel::Small, llvm::CodeGenOptLevel::Default));
   if (!machine) *error = "no target machine for " + target.cpu;
   return machine;
 }
@@ -148,7 +162,7 @@ CompiledCpu compile_cpu(const tile::Module& module, const CpuOptions& options) {
 }
 
 std::string compiler_version() {
-  return "llvm " LLVM_VERSION_STRING " abi " + std::to_string(kAbiVersion);
+  return "llvm " LLVM_VERSION_STRING " abi " + std::to_string(kAbiVersion) + " for " + llvm::sys::getHostCPUName().str();
 }
 
 }  // namespace quern::cpu

@@ -1,9 +1,8 @@
-// tile::Module -> object code -> function pointers. The only header of this folder that others need beside abi.h and
-// target.h; no LLVM in it.
+// tile::Module -> object code. No LLVM in this header. load_object.h makes functions of the object; who must not link LLVM
+// reaches compile_cpu through code_generator.h.
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -41,43 +40,10 @@ struct CompiledCpu {
 /// Thread-safe. Never throws on a well-formed module; `error` says what went wrong otherwise.
 CompiledCpu compile_cpu(const tile::Module& module, const CpuOptions& options = {});
 
-/// Loaded code; destroying it unmaps the code (no thread may be inside).
-class LoadedCpu {
- public:
-  LoadedCpu(LoadedCpu&&) noexcept;
-  LoadedCpu& operator=(LoadedCpu&&) noexcept;
-  ~LoadedCpu();
-
-  PlanFunction plan() const;
-  RunFunction run(std::size_t kernel) const;
-  std::size_t kernels() const;
-
- private:
-  friend class CpuSession;
-  struct Code;
-  explicit LoadedCpu(std::unique_ptr<Code> code);
-  std::unique_ptr<Code> code_;
-};
-
-/// One ORC session: maps objects into the process. Thread-safe; outlives what it loaded.
-class CpuSession {
- public:
-  CpuSession();
-  ~CpuSession();
-  /// `error` is filled and null returned when the object cannot be loaded (damaged, undefined symbols).
-  std::unique_ptr<LoadedCpu> load(const std::string& object, const std::string& plan_symbol,
-                                  const std::vector<std::string>& run_symbols, std::string* error);
-
- private:
-  struct State;
-  std::shared_ptr<State> state_;
-  friend struct LoadedCpu::Code;
-};
-
 /// The functions that kernels call through Args.
 const Helpers& default_helpers();
 
-/// Version of LLVM and of the host CPU, for cache keys.
+/// Of LLVM and of the ABI, and LLVM's name of this processor: "llvm 22.1.8 abi 1 for znver5".
 std::string compiler_version();
 
 }  // namespace quern::cpu

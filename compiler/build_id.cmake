@@ -1,0 +1,10 @@
+# cmake -DSOURCE=... -DLIST=file -DOUTPUT=build_id.cpp -P build_id.cmake: one digest of all files in the list, by relative path and content.
+file(STRINGS ${LIST} files)
+set(all "")
+foreach(file ${files})
+  file(SHA256 ${SOURCE}/${file} digest)
+  string(APPEND all "${file} ${digest}\n")
+endforeach()
+string(SHA256 id "${all}")
+string(SUBSTRING ${id} 0 16 id)
+file(WRITE ${OUTPUT} "#include \"compiler/build_id.h\"\n\nnamespace quern::compiler {\nconst char kBuildId[] = \"${id}\";\n}  // namespace quern::compiler\n")
