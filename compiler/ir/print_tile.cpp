@@ -65,7 +65,7 @@ struct Printer {
     const std::string result = u.result ? fmt::format(" then {}", text(u.result)) : "";
     switch (u.kind) {
       case UpdateKind::store: line(fmt::format("{} = {}{}", target, text(u.body), u.domain ? over : "")); break;
-      case UpdateKind::reduce: line(fmt::format("{} = {}[{}]({}){}{}", target, name(u.reducer), over, text(u.body), start, result)); break;
+      case UpdateKind::reduce: line(fmt::format("{} = {}[{}]({}){}{}", target, u.is_search ? "search" : name(u.reducer), over, text(u.body), start, result)); break;
       case UpdateKind::scan: line(fmt::format("{} = scan[{}]({}){}", target, over, text(u.body), start)); break;
       case UpdateKind::scatter: line(fmt::format("{} {}= {}{}", target, name(u.reducer), text(u.body), u.checked ? "  # checked" : "")); break;
     }

@@ -59,6 +59,9 @@ struct Update {
   Expr domain;                    // bool; none = everywhere
   ir::Reducer reducer = ir::Reducer::sum;  // sum prod max min any all argmax argmin
   std::vector<IndexId> over;      // reduced dims: innermost dims of the nest
+  // reduce, min of the one reduced dim itself: `domain` fails up to some point and holds from there on, so that a search may
+  // look for it; `start` is the dim's end.
+  bool is_search = false;
   Expr start;                     // initial accumulator (evaluated once per kept point); none = the identity
   Expr result;                    // value stored, a function of `accumulator`; none = the accumulator
   // argmax, argmin: `body` is the compared value, `position` the i64 index reported. The best value goes to `target` when

@@ -49,6 +49,10 @@ class GroupLowering {
   void make_tiles();
   bool prepare_running();
   void drop_unused();
+  void bound_by_order();
+  bool rises_along(ir::Expr e, ir::IndexId index);
+  bool follows_from_order(ir::Expr a, ir::Expr b, const std::vector<ir::Expr>& conjuncts);
+  ir::TensorId searched_bound(ir::Expr condition, const Stage& stage);
   void bound_stream();
 
   // Indices.
@@ -105,6 +109,8 @@ class GroupLowering {
   std::unordered_map<ir::TensorId, Running> running_;       // by target
   std::map<std::pair<ir::Expr, std::vector<ir::IndexId>>, ir::TensorId> live_;         // by domain and axes
   std::map<std::pair<ir::Expr, std::vector<ir::IndexId>>, ir::TensorId> corrections_;  // by value and indices
+  std::map<ir::Expr, ir::TensorId> searched_;               // condition that holds from some point on -> where that is
+  std::map<ir::Expr, ir::IndexId> rising_;                  // reads of such, and the row index that they rise along
   std::set<ir::TensorId> done_;                             // running values updated in what is being emitted
   ir::Expr stream_stop_, stream_start_;
   std::vector<ir::Expr> common_;                            // conjuncts shared by all reductions over the streamed index

@@ -69,8 +69,8 @@ Expr GroupLowering::read_tile(const Tile& tile) {
 
 Expr GroupLowering::localize(Expr e) {
   if (!e) return e;
+  if (!assumed_.empty()) e = pool_.rewrite(e, [&](Expr at) { return assumed_.contains(at) ? pool_.boolean(true) : Expr{}; });
   return pool_.rewrite(e, [&](Expr at) -> Expr {
-    if (assumed_.contains(at)) return pool_.boolean(true);
     const Node n = pool_[at];
     if (n.op != Op::read) return {};
     const auto tensor = static_cast<TensorId>(n.payload);
@@ -213,6 +213,8 @@ Update GroupLowering::update_for(const Stage& stage) {
   u.reducer = stage.reducer;
   u.over = stage.form == Form::reduce || stage.form == Form::scan ? varying(stage.axes) : std::vector<IndexId>{};
   if (stage.form == Form::scan) u.start = localize(stage.init);
+  u.is_search = stage.is_search;
+  if (stage.is_search) u.start = program_.indices[stage.axes[0]].end;
   if (stage.form == Form::scatter) {
     u.reducer = stage.op == AssignOp::max ? Reducer::max : stage.op == AssignOp::min ? Reducer::min : Reducer::sum;
     u.checked = stage.checked;

@@ -177,7 +177,10 @@ void GroupLowering::bound_stream() {
   std::erase_if(common_, [&](Expr c) {
     // Data computed in this kernel is not known before the loop.
     bool local = false;
-    for_each_node(pool_, c, [&](Expr, const Node& n) { local |= n.op == Op::read && producer(static_cast<TensorId>(n.payload)); });
+    for_each_node(pool_, c, [&](Expr, const Node& n) {
+      const Stage* from = n.op == Op::read ? producer(static_cast<TensorId>(n.payload)) : nullptr;
+      local |= from && !from->is_search;
+    });
     return local;
   });
   if (common_.empty()) return;
@@ -192,8 +195,23 @@ void GroupLowering::bound_stream() {
   }
   for (IndexId c : all)
     if (c != stream && varies(c)) others[c] = {first(c), last(stop(c))};
+  // A value that rises along a row index lies between those of the block's first and last row.
+  condition = pool_.rewrite(condition, [&](Expr e) -> Expr {
+    const auto it = rising_.find(e);
+    if (it == rising_.end()) return {};
+    const Expr element = read_tile(tiles_.at(static_cast<TensorId>(pool_[e].payload)));
+    const IndexId value = program_.add_index("value", pool_.integer(0), pool_.integer(0));
+    others[value] = {pool_.substitute(element, {{it->second, others.at(it->second).first}}), pool_.substitute(element, {{it->second, others.at(it->second).last}})};
+    return pool_.index(value);
+  });
+  condition = localize(condition);
   const Bounds bounds = bounds_of(pool_, condition, stream, others);
   for (Expr e : bounds.at_least) stream_start_ = pool_.max(stream_start_, e);
+  // Blocks start at multiples of their size, so that rows of memory that are aligned stay so.
+  if (input_.gpu && !bounds.at_least.empty()) {
+    const Expr begin = program_.indices[stream].begin, block = pool_.integer(plan_.stream_block);
+    stream_start_ = pool_.add(begin, pool_.mul(pool_.apply(Op::floordiv, {pool_.sub(stream_start_, begin), block}), block));
+  }
   for (Expr e : bounds.at_most) stream_stop_ = pool_.min(stream_stop_, pool_.add(e, pool_.integer(1)));
   Box box = others;
   box[stream] = {first(stream), last(stop(stream))};

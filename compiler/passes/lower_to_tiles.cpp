@@ -270,6 +270,7 @@ void GroupLowering::make_tiles() {
 tile::Kernel GroupLowering::run() {
   const Group original = group_;
   make_grid();
+  if (plan_.stream) bound_by_order();
   if (plan_.stream && !prepare_running()) {
     KernelPlan whole = plan_;
     whole.stream.reset();

@@ -26,6 +26,7 @@ struct Stage {
   ir::Expr body;                        // scalar expression without binding forms
   ir::Expr domain;                      // none = everywhere
   ir::Reducer reducer = ir::Reducer::sum;  // Form::reduce
+  bool is_search = false;               // Form::reduce: the first point of the axis where `domain` holds, or its end (tile.h)
   ir::AssignOp op = ir::AssignOp::set;     // Form::scatter
   ir::Expr init;                        // Form::scan
   bool argsort = false;                 // Form::sort

@@ -62,3 +62,21 @@ kernel vector(x: f32[N]) -> (y: f32[N]) { y[n] = cumsum[n](x[n]) }
 TEST_CASE("the first few of a row") { run_file("top", "quern_top<"); }
 
 TEST_CASE("sorted rows") { run_file("sorts", "quern_sort<"); }
+
+TEST_CASE("walks bounded by sorted data") { run_file("sorted", "while (low < high)"); }
+
+TEST_CASE("a bound that is not where the data says is noticed") {
+  const std::string text = R"(
+#: T=200
+kernel documents(q: f16[T,16], k: f16[T,16], doc: i32[T] nondecreasing) -> (o: f16[T,16]) {
+  o[m,d] = sum[n](softmax[n where n <= m and doc[n] == doc[m]](sum[e](q[m,e] * k[n,e])) * k[n,d])
+}
+)";
+  int edits = 0;
+  const auto with_fault = [&](std::string& printed) {
+    const std::string part = "long long low = 0, ";
+    if (const auto at = printed.find(part); at != std::string::npos) printed.replace(at, part.size(), "long long low = 4, "), ++edits;
+  };
+  CHECK(fuzz::judge(text, fuzz::cases_of(text).at(0), test::emulated({}, with_fault)).outcome != fuzz::Outcome::agree);
+  CHECK(edits > 0);
+}

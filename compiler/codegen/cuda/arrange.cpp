@@ -66,7 +66,9 @@ class Arranger {
   std::vector<const Nest*> nests;
   std::set<TensorId> scratch;
 
-  void collect(const tile::Block& block);
+  std::set<const Nest*> in_loops;
+
+  void collect(const tile::Block& block, bool looped);
   bool has(const Nest& nest, IndexId i) const { return std::any_of(nest.dims.begin(), nest.dims.end(), [&](const Dim& d) { return d.index == i; }); }
   const Dim& dim_of(const Nest& nest, IndexId i) const { return *std::find_if(nest.dims.begin(), nest.dims.end(), [&](const Dim& d) { return d.index == i; }); }
   Expr factor(Expr e) const;
@@ -80,11 +82,16 @@ class Arranger {
   template <class See> void each_access(const Nest& nest, See see) const;
 };
 
-void Arranger::collect(const tile::Block& block) {
+void Arranger::collect(const tile::Block& block, bool looped) {
   for (const tile::Statement& s : block) {
-    if (auto* n = std::get_if<Nest>(&s.node)) nests.push_back(n);
-    else if (auto* f = std::get_if<tile::For>(&s.node)) collect(f->body);
-    else if (auto* i = std::get_if<tile::If>(&s.node)) collect(i->then_block), collect(i->else_block);
+    if (auto* n = std::get_if<Nest>(&s.node)) {
+      nests.push_back(n);
+      if (looped) in_loops.insert(n);
+    } else if (auto* f = std::get_if<tile::For>(&s.node)) {
+      collect(f->body, true);
+    } else if (auto* i = std::get_if<tile::If>(&s.node)) {
+      collect(i->then_block, looped), collect(i->else_block, looped);
+    }
   }
 }
 
@@ -295,11 +302,23 @@ void Arranger::place_tiles() {
   }
   for (const auto& [t, dims] : met)
     if (!memory.contains(t)) result.registers[t] = dims;
+  // All rows are there, whichever exist: such a tile may be read early, and at any row.
+  for (const Nest* n : nests) {
+    const Update& u = n->updates[0];
+    if (result.kinds.at(n) != NestKind::flat || n->updates.size() != 1 || !memory.contains(u.target)) continue;
+    if (dims_of(*n, u.subscripts) == std::vector{result.row}) result.row_vectors.insert(u.target);
+  }
+  for (const Nest* n : nests) {
+    const bool looped = in_loops.contains(n);
+    each_access(*n, [&](TensorId t, const std::vector<Expr>& subscripts, bool write) {
+      if (write ? looped || result.kinds.at(n) != NestKind::flat : dims_of(*n, subscripts) != std::vector{result.row}) result.row_vectors.erase(t);
+    });
+  }
 }
 
 std::optional<Arrangement> Arranger::run() {
   scratch.insert(kernel.scratch.begin(), kernel.scratch.end());
-  collect(kernel.body);
+  collect(kernel.body, false);
   // Rows: the index kept by every contraction.
   std::set<IndexId> rows;
   bool first = true;

@@ -122,9 +122,10 @@ void partial_ends(const ExprPool& pool, const tile::Block& block, IndexId index,
   }
 }
 
-bool reads_memory(const ExprPool& pool, Expr e) {
+/// Reads what may change while the loop runs.
+bool reads_memory(const ExprPool& pool, Expr e, const Arrangement& arranged) {
   bool found = false;
-  compiler::for_each_node(pool, e, [&](Expr at) { found |= pool[at].op == Op::read; });
+  compiler::for_each_node(pool, e, [&](Expr at) { found |= pool[at].op == Op::read && !arranged.row_vectors.contains(static_cast<TensorId>(pool[at].payload)); });
   return found;
 }
 
@@ -189,6 +190,12 @@ void KernelPrinter::pipelined_loop(const tile::For& loop, const Pipeline& p) {
     barrier();
     pending_.clear();
   }
+  Touched bounds;
+  note_reads(loop.begin, bounds);
+  note_reads(loop.end, bounds);
+  for (const tile::Statement& s : loop.body)
+    if (auto* c = std::get_if<tile::If>(&s.node)) note_reads(c->condition, bounds);
+  settle(bounds);
   const std::set<TensorId> before = std::exchange(pending_, {});
   const std::string begin = value(loop.begin), end = value(loop.end);
   forget_reads();
@@ -266,7 +273,7 @@ void KernelPrinter::pipelined_loop(const tile::For& loop, const Pipeline& p) {
         }
       const tile::Statement& s = loop.body[i];
       if (auto* n = std::get_if<Nest>(&s.node); n && arranged_->kinds.at(n) == NestKind::copy && in_pipeline(p, n)) continue;
-      if (auto* c = std::get_if<tile::If>(&s.node); c && !reads_memory(pool_, c->condition)) {
+      if (auto* c = std::get_if<tile::If>(&s.node); c && !reads_memory(pool_, c->condition, *arranged_)) {
         block(whole ? c->then_block : c->else_block);
         continue;
       }
@@ -290,7 +297,7 @@ void KernelPrinter::pipelined_loop(const tile::For& loop, const Pipeline& p) {
   auto also = [&](const std::string& c) { if (seen.insert(c).second) whole += (whole.empty() ? "" : " && ") + c; };
   for (const auto& [padded, limit] : partial) also(fmt::format("{} <= {}", value(padded), value(limit)));
   for (const tile::Statement& s : loop.body)
-    if (auto* c = std::get_if<tile::If>(&s.node); c && !reads_memory(pool_, c->condition)) also(value(c->condition));
+    if (auto* c = std::get_if<tile::If>(&s.node); c && !reads_memory(pool_, c->condition, *arranged_)) also(value(c->condition));
   if (whole.empty()) {
     body(true);
   } else {

@@ -16,7 +16,10 @@ using namespace ir;
 bool KernelPrinter::touches_memory(Expr e) const {
   bool found = false;
   if (!e) return false;
-  compiler::for_each_node(pool_, e, [&](Expr at) { found |= pool_[at].op == Op::read && !in_registers(static_cast<TensorId>(pool_[at].payload)); });
+  compiler::for_each_node(pool_, e, [&](Expr at) {
+    const auto t = static_cast<TensorId>(pool_[at].payload);
+    found |= pool_[at].op == Op::read && !in_registers(t) && !is_row_vector(t);
+  });
   return found;
 }
 

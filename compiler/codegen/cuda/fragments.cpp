@@ -20,6 +20,9 @@ using tile::UpdateKind;
 
 bool KernelPrinter::in_registers(TensorId t) const { return arranged_ && arranged_->registers.contains(t); }
 
+/// Of a nest on fragments: read at the row at hand, which is there whether or not it exists.
+bool KernelPrinter::is_row_vector(TensorId t) const { return in_fragment_ && arranged_ && arranged_->row_vectors.contains(t); }
+
 /// The element of a register tile at the point at hand.
 std::string KernelPrinter::register_element(TensorId t) const {
   return arranged_->registers.at(t).size() == 1 ? fmt::format("tile{}[rt][h]", t) : fmt::format("tile{}[rt][ct][h * 2 + e]", t);
@@ -108,7 +111,7 @@ void KernelPrinter::hoist(Expr e, IndexId column, const std::set<TensorId>& writ
       if (x.op == Op::accumulator || x.op == Op::previous) safe = false;
       if (x.op != Op::read) return;
       const auto t = static_cast<TensorId>(x.payload);
-      safe &= in_registers(t) ? !written.contains(t) : is_constant_of_task(at);
+      safe &= in_registers(t) || is_row_vector(t) ? !written.contains(t) : is_constant_of_task(at);
     });
     if (safe) {
       value(e);

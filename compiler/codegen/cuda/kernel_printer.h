@@ -156,6 +156,7 @@ class KernelPrinter {
 
   // Fragments (fragments.cpp); only with an arrangement.
   bool in_registers(ir::TensorId tensor) const;
+  bool is_row_vector(ir::TensorId tensor) const;
   std::string register_element(ir::TensorId tensor) const;
   bool is_constant_of_task(ir::Expr read) const;
   void declare_registers();

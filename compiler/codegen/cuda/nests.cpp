@@ -160,7 +160,20 @@ void KernelPrinter::loop_over(const Nest& nest, const Split& split) {
     for (const Update& u : nest.updates)
       for (Expr e : {u.body, u.domain}) hoist_tiles(e, moving_dims, touched.written);
   }
-  for (std::size_t k = 0; k < split.reduced.size(); ++k) {
+  const bool searches = nest.updates[0].is_search;
+  if (searches) {
+    const Update& u = nest.updates[0];
+    const std::size_t d = split.reduced.at(0);
+    line(fmt::format("long long low = 0, high = {};", extent[d]));
+    open("while (low < high)");
+    scopes_.emplace_back();
+    declare(d, "(low + high) / 2");
+    line(fmt::format("if ({}) high = d{}; else low = d{} + 1;", value(u.domain), u.over[0], u.over[0]));
+    scopes_.pop_back();
+    close();
+    line(fmt::format("{} = {} + low;", sums.at(0).value, begin[d]));
+  }
+  for (std::size_t k = 0; k < split.reduced.size() && !searches; ++k) {
     const std::size_t d = split.reduced[k];
     const bool shared = k + 1 == split.reduced.size() && split.team > 1;
     const std::string c = fresh("r");
@@ -202,10 +215,10 @@ void KernelPrinter::loop_over(const Nest& nest, const Split& split) {
     store_vectors();
     vector_reads_.clear();
     vector_stores_.clear();
-  } else {
+  } else if (!searches) {
     at_point(nest, sums);
   }
-  for (std::size_t k = 0; k < split.reduced.size(); ++k) {
+  for (std::size_t k = 0; k < split.reduced.size() && !searches; ++k) {
     scopes_.pop_back();
     close();
   }

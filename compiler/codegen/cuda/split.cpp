@@ -97,6 +97,7 @@ KernelPrinter::Split KernelPrinter::split_of(const Nest& nest) const {
   fastest_last(split.kept);
   if (!scans && !ordered) fastest_last(split.reduced);
   if (scans || scatters) return split;
+  if (nest.updates[0].is_search) return split;  // a thread for each
   if (split.reduced.empty() && split.kept.size() > 1 && !extent_bound(nest.dims[split.kept.back()])) {
     // Long rows: a team walks each, so that what a row needs is computed once and no point is divided into its indices.
     std::int64_t rows = 1;
