@@ -1,7 +1,12 @@
 // Which devices this build has, and what their code depends on.
 #include "runtime/device.h"
 
+#include <exception>
+#include <new>
+
 #include <fmt/format.h>
+
+#include "dsl/ir/print_program.h"
 
 #ifdef QUERN_LLVM
 #include "compiler/build_id.h"
@@ -46,10 +51,27 @@ std::shared_ptr<const Executable> compile_for_cuda(const CompileRequest&) {
 #endif
 
 std::shared_ptr<const Executable> compile_for(Device device, const CompileRequest& request) {
-  switch (device) {
-    case Device::cpu: return compile_for_cpu(request);
-    case Device::cuda: return compile_for_cuda(request);
-    default: return compile_for_interpreter(request);
+  // A fault of the compiler brings its repro along: the checked program, with what was fixed in it.
+  const auto with_program = [&](std::string what) {
+    const std::string prefix = "error: internal fault";
+    if (what.rfind(prefix, 0) != 0) what = prefix + ": " + what;
+    std::string off;
+    for (const std::string& pass : request.options->disabled) off += " without=" + pass;
+    return Error(Code::internal, fmt::format("{}\nPlease report it with this program{}:\n{}", what, off, ir::print_program(*request.program)));
+  };
+  try {
+    switch (device) {
+      case Device::cpu: return compile_for_cpu(request);
+      case Device::cuda: return compile_for_cuda(request);
+      default: return compile_for_interpreter(request);
+    }
+  } catch (const Error& e) {
+    if (e.code() != Code::internal) throw;
+    throw with_program(e.message());
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::exception& e) {
+    throw with_program(e.what());
   }
 }
 

@@ -585,7 +585,7 @@ Code Compiler::run() {
       const std::int64_t extent = size(e);
       if (extent < 0) code_.error = fmt::format("'{}' has a negative extent, {}", t.name, extent);
       if (__builtin_mul_overflow(count, extent, &count) || count > (std::int64_t{1} << 60))
-        code_.error = fmt::format("'{}' has more elements than can be counted", t.name);
+        code_.error = fmt::format("'{}' has more elements than the interpreter counts (2^60): an axis has {}", t.name, extent);
       shape.push_back(extent);
     }
     code_.shapes.push_back(std::move(shape));
