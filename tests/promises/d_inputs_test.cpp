@@ -21,7 +21,7 @@
 #include "tools/fuzz/device.h"
 #include "tools/fuzz/front.h"
 #ifdef QUERN_LLVM
-#include "compiler/codegen/cpu/compile_cpu.h"
+#include "compiler/codegen/cpu/code_generator.h"
 #endif
 #ifdef QUERN_CUDA
 #include "compiler/codegen/cuda/plan_cuda.h"
@@ -140,7 +140,11 @@ Generated generated(const ir::Program& program) {
   compile.plan.target.registers = 16;
   cpu::CpuOptions options;
   options.target = cpu::target_named("avx2");
-  const cpu::CompiledCpu compiled = cpu::compile_cpu(compiler::compile(program, compile), options);
+  std::string error;
+  const cpu::CodeGenerator* generator = cpu::code_generator(&error);
+  INFO(error);
+  REQUIRE(generator);
+  const cpu::CompiledCpu compiled = generator->compile(compiler::compile(program, compile), options);
   CHECK(compiled.error.empty());
   out.object = compiled.object;
 #endif

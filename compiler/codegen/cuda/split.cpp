@@ -76,11 +76,12 @@ KernelPrinter::Split KernelPrinter::split_of(const Nest& nest) const {
   Split split;
   split.threads = launch.threads;
   std::set<IndexId> over;
-  bool scans = false, scatters = false;
+  bool scans = false, scatters = false, searches = false;
   for (const Update& u : nest.updates) {
     over.insert(u.over.begin(), u.over.end());
     scans |= u.kind == UpdateKind::scan;
     scatters |= u.kind == UpdateKind::scatter;
+    searches |= u.is_search;
   }
   const bool ordered = scatters && program_.annotations.deterministic;
   for (std::size_t d = 0; d < nest.dims.size(); ++d) {
@@ -97,7 +98,7 @@ KernelPrinter::Split KernelPrinter::split_of(const Nest& nest) const {
   fastest_last(split.kept);
   if (!scans && !ordered) fastest_last(split.reduced);
   if (scans || scatters) return split;
-  if (nest.updates[0].is_search) return split;  // a thread for each
+  if (searches) return split;  // a thread for each
   if (split.reduced.empty() && split.kept.size() > 1 && !extent_bound(nest.dims[split.kept.back()])) {
     // Long rows: a team walks each, so that what a row needs is computed once and no point is divided into its indices.
     std::int64_t rows = 1;
