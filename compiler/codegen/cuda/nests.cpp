@@ -37,6 +37,7 @@ void KernelPrinter::statement(const Nest& nest) {
 }
 
 void KernelPrinter::flat_nest(const Nest& nest) {
+  if (nest.updates.empty()) return;  // what it would compute is read by nobody
   // Matrix instructions read whole operand tiles: zeros where there are no points.
   bool filled = false;
   for (const Update& u : nest.updates) {
