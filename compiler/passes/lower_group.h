@@ -44,6 +44,8 @@ class GroupLowering {
   // Structure of the kernel.
   void make_grid();
   void share_costly();
+  void share(const std::function<bool(ir::Expr)>& costly);
+  bool is_score(ir::Expr e) const;
   void stage_operands();
   void place_stages();
   void make_tiles();

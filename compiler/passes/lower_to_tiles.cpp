@@ -8,6 +8,7 @@
 #include "compiler/passes/alias.h"
 #include "compiler/passes/lower_group.h"
 #include "compiler/passes/plan_scan.h"
+#include "compiler/passes/ranges.h"
 #include "compiler/passes/reduce_strength.h"
 #include "compiler/passes/split_reductions.h"
 
@@ -61,7 +62,42 @@ Stage GroupLowering::operand_stage(const std::string& name, std::size_t equation
 
 /// An expression that costs something (a transcendental) and stands in several stages at the same points is computed in
 /// one place. It may only move if all its uses stand behind the same guard.
+namespace {
+bool is_transcendental(Op op) {
+  switch (op) {
+    case Op::exp: case Op::exp2: case Op::log: case Op::log2: case Op::tanh: case Op::erf: case Op::sigmoid: case Op::gelu:
+    case Op::silu: case Op::softplus: case Op::sin: case Op::cos: case Op::pow: return true;
+    default: return false;
+  }
+}
+}  // namespace
+
 void GroupLowering::share_costly() {
+  share([&](Expr e) { return is_transcendental(pool_[e].op); });
+  // What follows from a sum of products at a point, more than a change of scale, stays with the thread that has the sum.
+  if (input_.gpu && plan_.stream) share([&](Expr e) { return is_score(e); });
+}
+
+/// Computed at each row and streamed index from a sum of products of this kernel, by more than a multiplication.
+bool GroupLowering::is_score(Expr e) const {
+  const Node& n = pool_[e];
+  if (n.type != DType::f32 || !plan_.lane || !pool_.depends_on(e, *plan_.stream) || !pool_.depends_on(e, *plan_.lane)) return false;
+  if (n.op != Op::add && n.op != Op::sub && n.op != Op::mul && n.op != Op::max && n.op != Op::min && !is_transcendental(n.op)) return false;
+  bool sum = false, running = false, more = false;
+  for_each_node(pool_, e, [&](Expr at, const Node& x) {
+    if (x.op == Op::accumulator || x.op == Op::previous) running = true;
+    more |= x.op != Op::read && x.op != Op::constant && x.op != Op::mul && x.op != Op::div && pool_.depends_on(at, *plan_.stream) && x.op != Op::index &&
+            pool_.type(at) == DType::f32;
+    if (x.op != Op::read) return;
+    const auto t = static_cast<TensorId>(x.payload);
+    running |= running_.contains(t);
+    const Stage* from = producer(t);
+    sum |= from && has_reuse(program_, *from);
+  });
+  return sum && more && !running;
+}
+
+void GroupLowering::share(const std::function<bool(Expr)>& costly) {
   struct Use {
     std::set<std::size_t> stages;
     Expr guard;
@@ -69,13 +105,6 @@ void GroupLowering::share_costly() {
     bool once_per_point = true;  // of a stage with as many indices: nothing is gained by a tile otherwise
   };
   std::map<Expr, Use> uses;
-  auto costly = [&](Expr e) {
-    switch (pool_[e].op) {
-      case Op::exp: case Op::exp2: case Op::log: case Op::log2: case Op::tanh: case Op::erf: case Op::sigmoid: case Op::gelu:
-      case Op::silu: case Op::softplus: case Op::sin: case Op::cos: case Op::pow: return true;
-      default: return false;
-    }
-  };
   for (std::size_t i = 0; i < group_.stages.size(); ++i) {
     const Stage& s = group_.stages[i];
     std::set<std::pair<Expr, Expr>> seen;
@@ -100,6 +129,8 @@ void GroupLowering::share_costly() {
     if (s.form == Form::scan || s.form == Form::scatter) continue;
     visit(s.body, s.domain ? s.domain : pool_.boolean(true));
   }
+  if (uses.empty()) return;
+  const Ranges ranges(program_);
   std::vector<Stage> result;
   std::unordered_map<Expr, Expr> shared;
   for (std::size_t i = 0; i < group_.stages.size(); ++i) {
@@ -112,7 +143,9 @@ void GroupLowering::share_costly() {
       // The guard must be known where the value is computed.
       const auto& needs = pool_.free_indices(use.guard);
       if (!std::all_of(needs.begin(), needs.end(), [&](IndexId c) { return is_unit(c) || std::find(free.begin(), free.end(), c) != free.end(); })) continue;
-      const Expr body = pool_.where(use.guard, e, pool_.real(0, pool_.type(e)));
+      // What reads nothing that may be missing needs no guard on a GPU, where a choice costs as much as the rest.
+      const bool open = input_.gpu && !is_transcendental(pool_[e].op) && ranges.reads_in_range(e, {});
+      const Expr body = open ? e : pool_.where(use.guard, e, pool_.real(0, pool_.type(e)));
       Stage operand = operand_stage(fmt::format("{}_shared", program_.tensors[s.targets[0]].name), s.equation, free, body);
       shared[e] = pool_.read(operand.targets[0], pool_.type(e), operand.subscripts);
       result.push_back(std::move(operand));

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <utility>
 
 #include "compiler/passes/walk.h"
 
@@ -67,6 +68,8 @@ class Arranger {
   std::set<TensorId> scratch;
 
   std::set<const Nest*> in_loops;
+  std::map<const Nest*, int> place;  // in the order of work; two branches share their places
+  int places = 0;
 
   void collect(const tile::Block& block, bool looped);
   bool has(const Nest& nest, IndexId i) const { return std::any_of(nest.dims.begin(), nest.dims.end(), [&](const Dim& d) { return d.index == i; }); }
@@ -79,6 +82,7 @@ class Arranger {
   bool fits_fragments(const Nest& nest) const;
   bool is_copy(const Nest& nest) const;
   void place_tiles();
+  std::int64_t registers_at_once() const;
   template <class See> void each_access(const Nest& nest, See see) const;
 };
 
@@ -86,11 +90,16 @@ void Arranger::collect(const tile::Block& block, bool looped) {
   for (const tile::Statement& s : block) {
     if (auto* n = std::get_if<Nest>(&s.node)) {
       nests.push_back(n);
+      place[n] = places++;
       if (looped) in_loops.insert(n);
     } else if (auto* f = std::get_if<tile::For>(&s.node)) {
       collect(f->body, true);
     } else if (auto* i = std::get_if<tile::If>(&s.node)) {
-      collect(i->then_block, looped), collect(i->else_block, looped);
+      const int start = places;
+      collect(i->then_block, looped);
+      const int end = std::exchange(places, start);
+      collect(i->else_block, looped);
+      places = std::max(places, end);
     }
   }
 }
@@ -316,6 +325,42 @@ void Arranger::place_tiles() {
   }
 }
 
+/// The most registers that tiles need at a time: one that each pass of a loop writes before it reads it lives from there to
+/// its last reader, which may put its own result in the same place.
+std::int64_t Arranger::registers_at_once() const {
+  struct Life {
+    int first = -1, last = -1;
+    bool carried = false;
+  };
+  std::map<TensorId, Life> lives;
+  for (const Nest* n : nests) {
+    const int at = place.at(n);
+    std::set<TensorId> reads;
+    each_access(*n, [&](TensorId t, const std::vector<Expr>&, bool write) { if (!write) reads.insert(t); });
+    each_access(*n, [&](TensorId t, const std::vector<Expr>&, bool write) {
+      Life& life = lives[t];
+      // Read in the place where it begins, or needed outside of the loop.
+      if (life.first < 0) life.carried = !write || reads.contains(t);
+      if (!in_loops.contains(n)) life.carried = true;
+      if (life.first < 0 || at < life.first) life.first = at;
+      life.last = std::max(life.last, at);
+    });
+  }
+  auto size = [&](const std::vector<IndexId>& dims) {
+    return dims.size() == 1 ? std::int64_t{2} * result.row_tiles : std::int64_t{result.row_tiles} * result.column_tiles.at(dims[1]) * 4;
+  };
+  std::int64_t most = 0;
+  for (int at = 0; at < places; ++at) {
+    std::int64_t taken = 0;
+    for (const auto& [t, dims] : result.registers) {
+      const Life& life = lives.at(t);
+      if (life.carried || (life.first <= at && (at < life.last || life.first == at))) taken += size(dims);
+    }
+    most = std::max(most, taken);
+  }
+  return most;
+}
+
 std::optional<Arrangement> Arranger::run() {
   scratch.insert(kernel.scratch.begin(), kernel.scratch.end());
   collect(kernel.body, false);
@@ -364,9 +409,7 @@ std::optional<Arrangement> Arranger::run() {
     if (!ok || !find_operands()) continue;
     place_tiles();
     // Every contraction's sum has to be in registers, and what it takes from registers too.
-    std::int64_t taken = 0;
-    for (const auto& [t, dims] : result.registers)
-      taken += dims.size() == 1 ? 2 * result.row_tiles : std::int64_t{result.row_tiles} * result.column_tiles.at(dims[1]) * 4;
+    std::int64_t taken = registers_at_once();
     for (const auto& [n, c] : result.contractions) {
       ok = ok && result.registers.contains(n->updates[0].target);
       if (c.left_in_registers)

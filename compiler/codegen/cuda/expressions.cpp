@@ -1,5 +1,6 @@
 // Scalar expressions of a kernel as text: every node becomes one named value in the innermost scope that needs it, reads
 // become loads, and what a guard protects is evaluated behind it.
+#include <cmath>
 #include <stdexcept>
 
 #include <fmt/format.h>
@@ -18,7 +19,7 @@ bool KernelPrinter::touches_memory(Expr e) const {
   if (!e) return false;
   compiler::for_each_node(pool_, e, [&](Expr at) {
     const auto t = static_cast<TensorId>(pool_[at].payload);
-    found |= pool_[at].op == Op::read && !in_registers(t) && !is_row_vector(t);
+    found |= pool_[at].op == Op::read && !in_registers(t) && !is_row_vector(t) && !(in_fragment_ && is_constant_of_task(at));
   });
   return found;
 }
@@ -68,8 +69,7 @@ std::string KernelPrinter::value(Expr e) {
     case Op::cast: {
       const DType from = pool_.type(n.args[0]);
       if (auto it = column_bases_.find(e.id); it != column_bases_.end()) {
-        const IndexId column = *column_in(e);
-        return define(e, fmt::format("{}_small ? (float)((int){} + d{}) : (float)({} + d{})", it->second, it->second, column, it->second, column));
+        return define(e, it->second);
       }
       return define(e, cast_text(from, n.type, value(n.args[0])));
     }
@@ -82,12 +82,34 @@ std::string KernelPrinter::value(Expr e) {
     return define(e, fmt::format("d{} {} {}", *column_in(e), op, it->second));
   }
   if (const std::string folded = folded_exponent(e); !folded.empty()) return define(e, folded);
+  if (const auto scaled = scaled_sum(e)) return define(e, fmt::format("{} * {}", value(scaled->first), literal_real(scaled->second, DType::f32)));
   std::vector<std::string> args;
   for (Expr a : n.args) args.push_back(value(a));
   return define(e, apply_text(n.op, pool_.type(n.args.back()), n.type, args));
 }
 
-/// exp2((score - from) * by) on fragments, where the score is a sum of products.
+/// A sum of at least 16 products, multiplied and divided by constants: the bound of the sum's error has room for one rounding
+/// of the constants together, and for a reciprocal.
+std::optional<std::pair<Expr, double>> KernelPrinter::scaled_sum(Expr e) const {
+  if (!in_fragment_ || program_.annotations.precise || pool_[e].type != DType::f32) return std::nullopt;
+  double factor = 1;
+  bool scaled = false;
+  while (true) {
+    const Node& n = pool_[e];
+    double by = 0;
+    if (n.op == Op::read && long_sums_.contains(static_cast<TensorId>(n.payload))) break;
+    if (n.op == Op::div && pool_.is_real_constant(n.args[1], &by)) factor /= by, e = n.args[0];
+    else if (n.op == Op::mul && pool_.is_real_constant(n.args[1], &by)) factor *= by, e = n.args[0];
+    else if (n.op == Op::mul && pool_.is_real_constant(n.args[0], &by)) factor *= by, e = n.args[1];
+    else return std::nullopt;
+    scaled = true;
+  }
+  // Neither the constants nor the results may leave the range in which roundings are relative.
+  if (!scaled || !(std::abs(factor) > 1e-6 && std::abs(factor) < 1e6)) return std::nullopt;
+  return std::pair{e, factor};
+}
+
+/// exp2((score - from) * by) on fragments, where the score is a sum of products or was rounded on its way from one.
 std::optional<KernelPrinter::ScaledDifference> KernelPrinter::scaled_difference(Expr e) const {
   if (!in_fragment_ || program_.annotations.precise || pool_[e].op != Op::exp2 || pool_[e].type != DType::f32) return std::nullopt;
   const Node& product = pool_[pool_[e].args[0]];
@@ -96,7 +118,7 @@ std::optional<KernelPrinter::ScaledDifference> KernelPrinter::scaled_difference(
     const Node& difference = pool_[product.args[1 - side]];
     if (!pool_.is_real_constant(product.args[side]) || difference.op != Op::sub) continue;
     const Node& score = pool_[difference.args[0]];
-    if (score.op == Op::read && contracted_.contains(static_cast<TensorId>(score.payload)))
+    if (score.op == Op::read && scores_.contains(static_cast<TensorId>(score.payload)))
       return ScaledDifference{difference.args[0], difference.args[1], product.args[side]};
   }
   return std::nullopt;

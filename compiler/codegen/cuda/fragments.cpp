@@ -95,7 +95,7 @@ bool KernelPrinter::is_constant_of_task(Expr read) const {
   if (program_.tensors[t].role != Role::input || (n.flags & kChecked) || !is_always_inside(t, n.args)) return false;
   for (const auto& [in, out] : shared_.may_share) if (in == t) return false;
   for (const auto& [index, begin] : local_begin_) if (pool_.depends_on(read, index)) return false;
-  return true;
+  return !pool_.depends_on(read, arranged_->row) && !column_in(read);
 }
 
 /// Evaluates ahead of the columns what does not depend on them: only what registers give may be read early.
@@ -163,11 +163,26 @@ std::optional<Expr> KernelPrinter::column_base_of(Expr e) {
   return at_first_column(n.args[0]);
 }
 
+/// The base as two floats whose sum it is: adding the counts of row and column to one is exact, the other then rounds once.
+/// A base that moves with the row is taken at the block's first row: what is left depends on the thread alone.
 void KernelPrinter::hoist_base(Expr e, Expr base) {
+  const IndexId row = arranged_->row;
+  std::string of_thread = "lane % 4 * 2", of_point = "ct * 8 + e";
+  if (pool_.depends_on(base, row)) {
+    const Expr begin = local_begin_.at(row), there = pool_.substitute(base, {{row, begin}}), count = pool_.sub(pool_.index(row), begin);
+    const bool up = constant_difference(pool_, base, pool_.add(there, count)) == 0;
+    if (up || constant_difference(pool_, base, pool_.sub(there, count)) == 0) {
+      const char* sign = up ? "+" : "-";
+      of_thread += fmt::format(" {} (warp * {} + lane / 4)", sign, 16 * arranged_->row_tiles);
+      of_point += fmt::format(" {} (rt * 16 + h * 8)", sign);
+      base = there;
+    }
+  }
   const std::string name = fresh("from");
   line(fmt::format("const long long {} = {};", name, value(base)));
-  line(fmt::format("const bool {}_small = {} >= -1073741824ll && {} <= 1073741824ll;", name, name, name));
-  column_bases_[e.id] = name;
+  line(fmt::format("const float {}_high = (float){};", name, name));
+  line(fmt::format("const float {}_low = (float)({} - (long long){}_high + ({}));", name, name, name, of_thread));
+  column_bases_[e.id] = fmt::format("{}_high + ({}_low + (float)({}))", name, name, of_point);
 }
 
 void KernelPrinter::hoist_limit(Expr e, Expr limit) {

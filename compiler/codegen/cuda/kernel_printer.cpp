@@ -50,14 +50,50 @@ void KernelPrinter::close(const std::string& tail) {
 /// What follows from the arrangement, or from having none.
 void KernelPrinter::lay_out() {
   rings_.clear();
-  contracted_.clear();
+  scores_.clear();
+  long_sums_.clear();
   scan_bytes_ = 0;
   launch.threads = arranged_ ? 32 * arranged_->warps : kThreads;
   if (arranged_) {
     find_rings(kernel_.body);
-    for (const auto& [nest, c] : arranged_->contractions) contracted_.insert(nest->updates[0].target);
+    for (const auto& [nest, c] : arranged_->contractions) {
+      const TensorId t = nest->updates[0].target;
+      scores_.insert(t);
+      bool is_long = true;  // in every block
+      for (const tile::Dim& d : nest->dims)
+        if (d.index == c.inner) {
+          const auto extent = extent_of(pool_, d);
+          is_long = extent && !extent->limit && extent->most >= 16 && !nest->updates[0].domain && !nest->updates[0].start;
+        }
+      if (is_long) long_sums_.insert(t);
+    }
+    find_scores(kernel_.body);
   }
   find_scans(kernel_.body);
+}
+
+/// Register tiles of f32 whose every element is computed from a score: rounded as much as one.
+void KernelPrinter::find_scores(const tile::Block& b) {
+  for (const tile::Statement& s : b) {
+    if (auto* f = std::get_if<tile::For>(&s.node)) find_scores(f->body);
+    else if (auto* i = std::get_if<tile::If>(&s.node)) find_scores(i->then_block), find_scores(i->else_block);
+    auto* n = std::get_if<tile::Nest>(&s.node);
+    if (!n) continue;
+    for (const tile::Update& u : n->updates) {
+      if (u.kind != tile::UpdateKind::store || !in_registers(u.target) || program_.tensors[u.target].type != DType::f32) continue;
+      Expr body = u.body;
+      if (pool_[body].op == Op::where && pool_.is_real_constant(pool_[body].args[2])) body = pool_[body].args[1];  // behind its guard
+      switch (pool_[body].op) {  // operators that round
+        case Op::add: case Op::sub: case Op::mul: case Op::div: case Op::tanh: case Op::sigmoid: case Op::gelu: case Op::silu: case Op::softplus: break;
+        default: continue;
+      }
+      bool from_score = false;
+      compiler::for_each_node(pool_, body, [&](Expr at) {
+        from_score |= pool_[at].op == Op::read && scores_.contains(static_cast<TensorId>(pool_[at].payload));
+      });
+      if (from_score) scores_.insert(u.target);
+    }
+  }
 }
 
 /// Bytes of an operand tile, all its stages.

@@ -61,6 +61,7 @@ class KernelPrinter {
   struct ScaledDifference {
     ir::Expr score, from, by;
   };
+  std::optional<std::pair<ir::Expr, double>> scaled_sum(ir::Expr e) const;
   std::optional<ScaledDifference> scaled_difference(ir::Expr e) const;
   std::string folded_exponent(ir::Expr e);
   bool touches_memory(ir::Expr e) const;  // global or shared
@@ -77,6 +78,7 @@ class KernelPrinter {
 
   // Structure (kernel_printer.cpp, nests.cpp, selects.cpp).
   void lay_out();
+  void find_scores(const tile::Block& block);
   std::int64_t operand_bytes(ir::TensorId tensor) const;
   void place_tiles();
   std::int64_t room() const;
@@ -227,8 +229,9 @@ class KernelPrinter {
   std::string column_guard_;            // true where the column at hand exists; empty: it does
   ir::Expr column_begin_;               // of the columns at hand
   std::unordered_map<std::uint32_t, std::string> column_limits_;  // comparison -> bound of the column's count
-  std::unordered_map<std::uint32_t, std::string> column_bases_;   // f32 of an index -> its part without the column
-  std::set<ir::TensorId> contracted_;   // register tiles that are sums of products
+  std::unordered_map<std::uint32_t, std::string> column_bases_;   // f32 of an index -> its text
+  std::set<ir::TensorId> scores_;       // register tiles that are sums of products, or f32 computed from such
+  std::set<ir::TensorId> long_sums_;    // register tiles that are sums of 16 products and more
   std::set<ir::TensorId> rings_;        // operand tiles that are rings of stages
   std::set<ir::TensorId> pending_;      // tiles with copies under way
   std::set<ir::Expr> whole_ends_;       // ends of blocks that are known to be whole
