@@ -195,10 +195,14 @@ void Binding::match(std::span<const Argument> arguments, CallArguments& call) co
       throw Error(Code::invalid_argument, fmt::format("error: argument '{}' of kernel '{}' is missing", slots_[i].name, program_->name));
 }
 
-void Binding::bind(const CallArguments& call, Bound& bound) const {
+void Binding::start(Bound& bound) const {
   bound.symbols.resize(program_->symbols.size());
   for (std::size_t s = 0; s < program_->symbols.size(); ++s)
     if (program_->symbols[s].value) bound.symbols[s] = *program_->symbols[s].value;
+}
+
+void Binding::bind(const CallArguments& call, Bound& bound) const {
+  start(bound);
   for (std::size_t slot = 0; slot < slots_.size(); ++slot) {
     const TensorView* view = call.tensors[slot];
     if (!view) continue;
@@ -244,6 +248,25 @@ void Binding::bind(const CallArguments& call, Bound& bound) const {
       throw Error(Code::shape_mismatch, fmt::format("error: {} is {}, but '{}' is {}{}", place(step.slot, step.axis), extent, text_of(*program_, step.size),
                                                     wanted ? fmt::to_string(*wanted) : "not a size", origin_of(step.size, bound)));
   }
+  check_requirements(bound);
+  bind_scalars(call, bound);
+}
+
+void Binding::bind_sizes(const std::int64_t* sizes, const CallArguments& call, Bound& bound) const {
+  start(bound);
+  for (std::size_t s = 0; s < program_->symbols.size(); ++s) {
+    const ir::Symbol& symbol = program_->symbols[s];
+    if (symbol.value) continue;
+    if (!symbol.compile_time && sizes[s] < 0)
+      throw Error(Code::shape_mismatch, fmt::format("error: the size '{}' is {}", symbol.name, sizes[s]));
+    bound.symbols[s] = sizes[s];
+  }
+  check_requirements(bound);
+  bind_scalars(call, bound);
+}
+
+void Binding::check_requirements(const Bound& bound) const {
+  Evaluation e{program_, bound.symbols.data()};
   for (const ir::Requirement& r : program_->requirements) {
     e.overflow = false;
     const auto holds = evaluate_integer(e, r.condition);
@@ -252,7 +275,6 @@ void Binding::bind(const CallArguments& call, Bound& bound) const {
     if (!holds || !*holds)
       throw Error(Code::shape_mismatch, fmt::format("error: kernel '{}' requires {}{}", program_->name, text_of(*program_, r.condition), origin_of(r.condition, bound)));
   }
-  bind_scalars(call, bound);
 }
 
 void Binding::bind_scalars(const CallArguments& call, Bound& bound) const {

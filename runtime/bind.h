@@ -55,6 +55,8 @@ class Binding {
   void match(std::span<const Argument> arguments, CallArguments& call) const;
   /// Binds sizes and scalars; checks types, ranks, sizes and conditions. Throws Error.
   void bind(const CallArguments& call, Bound& bound) const;
+  /// The same where the sizes are given by SymbolId instead of read off shapes: conditions and scalars; looks at no tensor.
+  void bind_sizes(const std::int64_t* sizes, const CallArguments& call, Bound& bound) const;
   /// Shape of a slot once sizes are bound. Throws Error on overflow and negative sizes.
   Sizes shape_of(std::size_t slot, const Bound& bound) const;
   /// Checks the given outputs and every memory extent. Throws Error.
@@ -77,6 +79,8 @@ class Binding {
   void plan_steps();
   std::string place(std::size_t slot, int axis) const;
   std::string origin_of(ir::Expr size, const Bound& bound) const;
+  void start(Bound& bound) const;
+  void check_requirements(const Bound& bound) const;
   void bind_scalars(const CallArguments& call, Bound& bound) const;
   const ir::Tensor& tensor(std::size_t slot) const { return program_->tensors[slots_[slot].tensor]; }
 

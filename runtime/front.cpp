@@ -76,6 +76,13 @@ std::vector<std::string> Front::open_types() const {
   return names;
 }
 
+std::vector<CompileTimeName> Front::compile_time() const {
+  std::vector<CompileTimeName> names;
+  for (const dsl::ast::CompileTime& ct : state_->kernel->compile_time)
+    names.push_back({ct.name.text, ct.kind == dsl::ast::CompileTimeKind::type, ct.default_value != nullptr});
+  return names;
+}
+
 std::vector<Parameter> Front::parameters() const {
   std::vector<Parameter> list;
   for (const dsl::ast::Parameter& p : state_->kernel->parameters) {

@@ -14,6 +14,12 @@
 
 namespace quern::runtime {
 
+struct CompileTimeName {
+  std::string name;
+  bool is_type = false;
+  bool has_default = false;
+};
+
 class Front {
  public:
   /// `file` names the text in messages. Throws Error(invalid_program), or Error(invalid_argument) when there is no such kernel.
@@ -25,6 +31,8 @@ class Front {
   const std::string& kernel_name() const;
   /// Names of `T: type` that have no default.
   std::vector<std::string> open_types() const;
+  /// The names in `<...>`, in order.
+  std::vector<CompileTimeName> compile_time() const;
   /// Element type as written of each tensor parameter, in order of the signature without scalars, then of the outputs.
   std::vector<std::string> written_types() const;
   std::vector<Parameter> parameters() const;

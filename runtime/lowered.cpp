@@ -1,11 +1,6 @@
 // See lowered.h.
 #include "runtime/lowered.h"
 
-#include <algorithm>
-
-#include <fmt/format.h>
-
-#include "compiler/interpreter/interpret.h"
 #include "compiler/passes/alias.h"
 
 namespace quern::runtime {
@@ -26,19 +21,6 @@ std::vector<cpu::TensorLayout> layouts_of(const Binding& binding, const CompileR
   return layouts;
 }
 
-void throw_data_error(const ir::Program& program, const cpu::Status& status) {
-  compiler::Violation v;
-  v.tensor = status.tensor;
-  v.axis = status.axis;
-  v.value = status.value;
-  v.extent = status.extent;
-  if (status.source != cpu::kNoSource) {
-    v.source = status.source;
-    v.position.assign(status.position, status.position + std::min<std::int32_t>(status.rank, 8));
-  }
-  throw Error(Code::data, "error: " + compiler::describe(program, v));
-}
-
 std::vector<std::vector<std::uint8_t>> sharing_of(const tile::Module& module, const Binding& binding) {
   const std::size_t slots = binding.slots().size();
   std::vector<std::vector<std::uint8_t>> may_share(slots, std::vector<std::uint8_t>(slots));
@@ -49,10 +31,6 @@ std::vector<std::vector<std::uint8_t>> sharing_of(const tile::Module& module, co
     for (std::size_t r = 0; r < binding.inputs(); ++r) may_share[w][r] = compiler::may_share_storage(module, binding.slots()[r].tensor, written);
   }
   return may_share;
-}
-
-std::string sharing_refused(const Binding& binding, std::size_t read) {
-  return fmt::format("elements of '{}' are read after others have been written in their place", binding.slots()[read].name);
 }
 
 }  // namespace quern::runtime

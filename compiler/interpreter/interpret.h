@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "compiler/interpreter/violation.h"
 #include "dsl/ir/program.h"
 
 namespace quern::compiler {
@@ -47,18 +48,6 @@ struct InterpretOptions {
   /// Per output (order of Results::outputs): row-major positions to evaluate. Missing or nullopt: all of them.
   std::vector<std::optional<std::vector<std::int64_t>>> samples;
 };
-
-/// An index outside its tensor, or a fact that the data breaks.
-struct Violation {
-  ir::TensorId tensor = 0;  // read or written out of range; or whose `nondecreasing` does not hold
-  int axis = 0;
-  std::int64_t value = 0;  // the subscript; or the element that is smaller than the one before it
-  std::int64_t extent = 0;
-  std::optional<ir::TensorId> source;  // the tensor that held the subscript
-  std::vector<std::int64_t> position;  // of the value in `source` (or in `tensor`, for `nondecreasing`)
-  bool promised = false;               // the program proved or guarded this read: a fault of the compiler
-};
-std::string describe(const ir::Program& program, const Violation& violation);
 
 /// One output. A float element is right when it lies within [value - error, value + error] after rounding both ends to
 /// the type; error = inf: anything is; value NaN or infinite with a finite error: exactly that is. An integer element

@@ -34,8 +34,11 @@ class Compiled final : public Executable {
 
  private:
   Gpu& gpu_of(const Launch& launch, bool* staged) const;
-  void run_and_wait(Gpu& gpu, ModuleCall call) const;
   void check_orders(const Launch& launch) const;
+  /// Throws what the data broke.
+  void require_kept(const cpu::Status& found) const {
+    if (found.state != 0) throw_data_error(tiles_.program, found);
+  }
 
   tile::Module tiles_;
   Binding binding_;          // of the tiles' program: its slots are those of the call
@@ -69,25 +72,6 @@ void Compiled::prepare(const Launch& launch) const {
   module_.prepare(gpu, {launch.tensors, launch.symbols, launch.scalars, static_cast<Stream>(launch.stream), true});
 }
 
-void Compiled::run_and_wait(Gpu& gpu, ModuleCall call) const {
-  // A word of its own, so that a call that waits reports what its own data broke and nothing else.
-  struct Status {
-    Module& module;
-    Gpu& gpu;
-    DevicePointer word;
-    ~Status() {
-      try {
-        module.keep_status(gpu, word);
-      } catch (...) {
-        // Lost with the GPU.
-      }
-    }
-  } status{module_, gpu, call.may_allocate ? module_.take_status(gpu) : 0};
-  module_.launch(gpu, call, status.word);
-  const cpu::Status found = module_.read_status(gpu, status.word, call.stream);
-  if (found.state != 0) throw_data_error(tiles_.program, found);
-}
-
 void Compiled::run(const Launch& launch) const {
   bool staged = false;
   Gpu& gpu = gpu_of(launch, &staged);
@@ -106,7 +90,7 @@ void Compiled::run(const Launch& launch) const {
   call.may_allocate = true;  // nothing is captured
   if (launch.wait) check_orders(launch);
   if (!staged) {
-    run_and_wait(gpu, call);
+    require_kept(module_.run_and_wait(gpu, call));
     return;
   }
   const std::size_t slots = binding_.slots().size();
@@ -115,7 +99,7 @@ void Compiled::run(const Launch& launch) const {
   Staging staging(gpu, call.stream, binding_, launch.tensors, views.data());
   for (std::size_t slot = 0; slot < slots; ++slot) pointers[slot] = &views[slot];
   call.tensors = pointers.data();
-  run_and_wait(gpu, call);
+  require_kept(module_.run_and_wait(gpu, call));
   staging.copy_back();
 }
 

@@ -350,6 +350,23 @@ void Module::keep_status(Gpu& gpu, DevicePointer status) {
   place.spare.push_back(status);
 }
 
+cpu::Status Module::run_and_wait(Gpu& gpu, const ModuleCall& call) {
+  struct Status {
+    Module& module;
+    Gpu& gpu;
+    DevicePointer word;
+    ~Status() {
+      try {
+        module.keep_status(gpu, word);
+      } catch (...) {
+        // Lost with the GPU.
+      }
+    }
+  } status{*this, gpu, call.may_allocate ? take_status(gpu) : 0};
+  launch(gpu, call, status.word);
+  return read_status(gpu, status.word, call.stream);
+}
+
 cpu::Status Module::read_status(Gpu& gpu, DevicePointer status, Stream stream) {
   cpu::Status found{};
   const Current current(gpu);

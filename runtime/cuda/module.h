@@ -40,6 +40,9 @@ class Module {
   /// Every launch of the module, in order; returns without waiting. `status`: where checks report, 0 = the module's own.
   void launch(Gpu& gpu, const ModuleCall& call, DevicePointer status = 0);
 
+  /// `launch`, waited for. What its own data broke, and nothing that other calls broke.
+  cpu::Status run_and_wait(Gpu& gpu, const ModuleCall& call);
+
   /// A zeroed status word of its own for a call that waits; given back with `keep_status`. 0: the module checks nothing.
   DevicePointer take_status(Gpu& gpu);
   void keep_status(Gpu& gpu, DevicePointer status);

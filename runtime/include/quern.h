@@ -16,27 +16,11 @@
 
 #include <quern/dlpack.h>
 #include <quern/export.h>
+#include <quern/status.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-typedef enum quern_status {
-  QUERN_OK = 0,
-  QUERN_INVALID_PROGRAM = 1,
-  QUERN_INVALID_ARGUMENT = 2,
-  QUERN_TYPE_MISMATCH = 3,
-  QUERN_SHAPE_MISMATCH = 4,
-  QUERN_OVERLAP = 5,
-  QUERN_OVERFLOW = 6,
-  QUERN_DATA = 7,
-  QUERN_UNSUPPORTED = 8,
-  QUERN_OUT_OF_MEMORY = 9,
-  QUERN_NOT_PREPARED = 10,
-  QUERN_IO = 11,
-  QUERN_INTERNAL = 12,
-  QUERN_DEVICE_LOST = 13 /* a GPU failed; this process cannot use it any more */
-} quern_status;
 
 typedef enum quern_type {
   QUERN_F64, QUERN_F32, QUERN_F16, QUERN_BF16, QUERN_E4M3, QUERN_E5M2,

@@ -19,6 +19,7 @@ constexpr const char* kExamples =
   quern run attention.quern q=random:[128,64] k=random:[256,64] v=random:[256,64] --verify
   quern explain attention.quern --set D=64        the kernels it becomes, and why
   quern bench attention.quern --set M=512 --set N=512 --set D=128
+  quern compile attention.quern --target x86-64-v3,x86-64-v4 --set D=64,128 -o kernels
 
 Exit status:
   0 done   1 the program has errors   2 wrong command line   3 a result is outside its error bound
@@ -123,6 +124,7 @@ int run_command(int argc, const char* const* argv) {
   add_inspect(app, session);
   add_explain(app, session);
   add_bench(app, session);
+  add_compile(app, session);
   add_fmt(app, session);
   add_doctor(app, session);
   add_fuzz(app, session);

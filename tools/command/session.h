@@ -29,6 +29,7 @@ void add_run(CLI::App& app, Session& session);
 void add_inspect(CLI::App& app, Session& session);
 void add_explain(CLI::App& app, Session& session);
 void add_bench(CLI::App& app, Session& session);
+void add_compile(CLI::App& app, Session& session);
 void add_fmt(CLI::App& app, Session& session);
 void add_doctor(CLI::App& app, Session& session);
 void add_fuzz(CLI::App& app, Session& session);

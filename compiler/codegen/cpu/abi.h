@@ -29,7 +29,7 @@ struct Status {
 };
 inline constexpr std::uint32_t kNoSource = 0xffffffffu;
 
-/// What kernels call. `default_helpers()` (compile_cpu.h) fills it.
+/// What kernels call. `default_helpers()` (helpers.h) fills it.
 struct Helpers {
   /// The k largest of n values (descending, stable, NaN largest), or all ascending when `sort`; missing ones get
   /// fill (-inf, lowest integer) and position -1. Values whose byte in `live` is 0 are not there. `live`, `values` and

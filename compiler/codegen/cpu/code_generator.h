@@ -5,6 +5,7 @@
 #include <string>
 
 #include "compiler/codegen/cpu/compile_cpu.h"
+#include "compiler/codegen/cpu/compile_object.h"
 
 namespace quern::cpu {
 
@@ -12,6 +13,7 @@ namespace quern::cpu {
 struct CodeGenerator {
   const char* build;
   CompiledCpu (*compile)(const tile::Module& module, const CpuOptions& options);
+  CompiledObject (*compile_object)(const ObjectRequest& request);
   std::string (*version)();
 };
 

@@ -22,6 +22,7 @@
 #include <mutex>
 
 #include "compiler/codegen/cpu/lower_kernel.h"
+#include "compiler/codegen/cpu/machine.h"
 
 namespace quern::cpu {
 
@@ -45,6 +46,8 @@ std::string host_features() {
   std::sort(list.begin(), list.end());
   return llvm::join(list, ",");
 }
+
+}  // namespace
 
 std::unique_ptr<llvm::TargetMachine> machine_for(const Target& target, std::string* error) {
   initialise();
@@ -77,7 +80,15 @@ std::string emit(llvm::TargetMachine& machine, llvm::Module& module, llvm::CodeG
   return {bytes.begin(), bytes.end()};
 }
 
-/// Names the object needs from elsewhere, which must be none.
+void describe_machine(llvm::Module& module, const llvm::TargetMachine& machine) {
+  module.setDataLayout(machine.createDataLayout());
+#if LLVM_VERSION_MAJOR >= 21
+  module.setTargetTriple(machine.getTargetTriple());
+#else
+  module.setTargetTriple(machine.getTargetTriple().str());
+#endif
+}
+
 std::string undefined_symbols(const std::string& object) {
   auto file = llvm::object::ObjectFile::createELFObjectFile(llvm::MemoryBufferRef(object, "object"));
   if (!file) return llvm::toString(file.takeError());
@@ -100,6 +111,8 @@ std::string undefined_symbols(const std::string& object) {
   return names;
 }
 
+namespace {
+
 double milliseconds(std::chrono::steady_clock::time_point since) {
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - since).count();
 }
@@ -117,12 +130,7 @@ CompiledCpu compile_cpu(const tile::Module& module, const CpuOptions& options) {
   }
   llvm::LLVMContext context;
   llvm::Module out("quern", context);
-  out.setDataLayout(machine->createDataLayout());
-#if LLVM_VERSION_MAJOR >= 21
-  out.setTargetTriple(machine->getTargetTriple());
-#else
-  out.setTargetTriple(machine->getTargetTriple().str());
-#endif
+  describe_machine(out, *machine);
   result.plan_symbol = "quern_plan";
   try {
     lower_plan(out, module, options, result.plan_symbol);

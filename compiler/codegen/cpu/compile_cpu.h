@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "compiler/codegen/cpu/abi.h"
+#include "compiler/codegen/cpu/helpers.h"
 #include "compiler/codegen/cpu/target.h"
 #include "compiler/ir/tile.h"
 
@@ -39,9 +40,6 @@ struct CompiledCpu {
 
 /// Thread-safe. Never throws on a well-formed module; `error` says what went wrong otherwise.
 CompiledCpu compile_cpu(const tile::Module& module, const CpuOptions& options = {});
-
-/// The functions that kernels call through Args.
-const Helpers& default_helpers();
 
 /// Of LLVM and of the ABI, and LLVM's name of this processor: "llvm 22.1.8 abi 1 for znver5".
 std::string compiler_version();

@@ -7,7 +7,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "compiler/codegen/cpu/compile_cpu.h"
+#include "compiler/codegen/cpu/helpers.h"
 #include "dsl/ir/dtype.h"
 
 namespace quern::cpu {
