@@ -105,7 +105,7 @@ class Writer {
 
   llvm::Module& out_;
   llvm::LLVMContext& context_;
-  llvm::Type* ptr_;
+  llvm::PointerType* ptr_;
   llvm::Type* i64_;
   std::map<std::string, llvm::GlobalVariable*> kernels_;
 };

@@ -1,0 +1,71 @@
+// `quern compile`: files, the same bytes every time, sizes, and what is said of wrong command lines.
+#include <filesystem>
+
+#include "tests/catch.h"
+#include "tests/command/process.h"
+
+namespace {
+
+const std::string kAttention = std::string(QUERN_SOURCE_DIR) + "/examples/attention.quern";
+
+/// Exit status, and a part of the message.
+void fails(const std::vector<std::string>& arguments, int status, const std::string& message) {
+  const Output result = run_quern(arguments);
+  INFO(result.err);
+  CHECK(result.status == status);
+  CHECK(result.err.find(message) != std::string::npos);
+  CHECK(result.out.empty());
+}
+
+}  // namespace
+
+TEST_CASE("same inputs, same bytes; attention for two levels stays below 200 KB") {
+  const Folder folder;
+  std::string objects[2], headers[2];
+  for (const int i : {0, 1}) {
+    const std::string out = folder.path(std::to_string(i));
+    // Another place of the file, other addresses, other variables of the environment.
+    const std::string file = folder.file("at" + std::to_string(i) + ".quern", content_of(kAttention));
+    const Output result = run_quern({"compile", file, "attention", "--target", i ? "x86-64-v4,x86-64-v3" : "x86-64-v3,x86-64-v4", "--set", "D=64,128", "-o", out, "--name", "attention"}, "",
+                                    {"QUERN_NOTHING=" + std::string(static_cast<std::size_t>(i * 1000), 'x')});
+    INFO(result.err);
+    REQUIRE(result.status == 0);
+    CHECK(result.out == out + "/attention.h\n" + out + "/attention.o\n");
+    objects[i] = content_of(out + "/attention.o");
+    headers[i] = content_of(out + "/attention.h");
+  }
+  CHECK(objects[0] == objects[1]);
+  CHECK(headers[0].substr(headers[0].find('\n')) == headers[1].substr(headers[1].find('\n')));  // the first line names the file
+  CHECK(objects[0].size() <= 200 * 1024);
+  CHECK(objects[0].find(std::string(QUERN_SOURCE_DIR)) == std::string::npos);
+}
+
+TEST_CASE("wrong command lines of compile") {
+  const Folder folder;
+  fails({"compile", kAttention, "attention", "-o", folder.path("o")}, 2, "--target is required");
+  fails({"compile", kAttention, "attention", "--target", "x86-64-v9"}, 2, "no target 'x86-64-v9'; there are x86-64-v2,");
+  fails({"compile", kAttention, "attention", "--target", "x86-64-v3"}, 2, "compile-time name 'D' of kernel 'attention' has no value; say for example --set D=64,128");
+  fails({"compile", kAttention, "attention", "--target", "x86-64-v3", "--set", "D=64", "--set", "E=4"}, 2, "no kernel that is compiled has the name 'E'");
+  fails({"compile", kAttention, "attention", "--target", "x86-64-v3", "--set", "D=f16"}, 2, "'D' of kernel 'attention' is a number or a flag, not an element type");
+  fails({"compile", kAttention, "attention", "--target", "x86-64-v3", "--set", "D=6x4"}, 2, "'6x4' is no integer, flag or element type");
+  fails({"compile", kAttention, "atention", "--target", "x86-64-v3"}, 2, "did you mean 'attention'?");
+  fails({"compile", kAttention, "attention", "--target", "x86-64-v3", "--set", "D=64", "--layouts", "wide"}, 2, "'wide' is none of dense, rows, any");
+  fails({"compile", kAttention, "attention", "attention", "--target", "x86-64-v3", "--set", "D=64"}, 2, "two kernels would be the C function 'attention'");
+  fails({"compile", folder.path("nowhere.quern"), "--target", "x86-64-v3"}, 4, "No such file");
+  fails({"compile", folder.file("wrong.quern", "kernel f(x: f32[N]) -> (o: f32[N]) { o[n] = y[n] }"), "--target", "x86-64-v3"}, 1, "y");
+  const std::string taken = folder.file("taken.quern", "kernel register(int: f32[N], call: f32[N]) -> (o: f32[N]) { o[n] = int[n] + call[n] }");
+  fails({"compile", taken, "--target", "x86-64-v3", "-o", folder.path("o")}, 2, "a C function cannot be called 'register'; give names of yours with --prefix my_");
+  CHECK(!std::filesystem::exists(folder.path("o")));
+  CHECK(run_quern({"compile", taken, "--target", "x86-64-v3", "-o", folder.path("o"), "--prefix", "my_"}).status == 0);
+  const std::string header = content_of(folder.path("o/taken.h"));
+  CHECK(header.find("quern_status my_register(int64_t N,\n    const float* int_, const int64_t* int__strides /* of [N] */,\n    const float* call_,") != std::string::npos);
+}
+
+TEST_CASE("a run-time size may be fixed") {
+  const Folder folder;
+  const Output result = run_quern({"compile", kAttention, "attention", "--target", "x86-64-v3", "--set", "D=64", "--set", "M=1,128", "-o", folder.path("o"), "--json"});
+  INFO(result.err);
+  REQUIRE(result.status == 0);
+  CHECK(result.out.find("\"attention\"") != std::string::npos);
+  CHECK(content_of(folder.path("o/attention.h")).find("Compiled for D = 64, M = 1; D = 64, M = 128.") != std::string::npos);
+}

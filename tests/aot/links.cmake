@@ -1,0 +1,6 @@
+set(links)
+if(QUERN_LLVM)
+  quern_add_kernels(quern_ahead FILES aot/kernels.quern TARGETS x86-64-v2 x86-64-v3 x86-64-v4 SET D=16,64 T=f32,f16 W=3,5 wide=true,false PREFIX a_)
+  set(links quern_ahead quern_runtime quern_binary)
+  set(shared_sources command/process.cpp)
+endif()
