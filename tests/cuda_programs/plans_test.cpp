@@ -37,6 +37,8 @@ TEST_CASE("long reductions to few results") { run_file("reductions", "// s_part"
 
 TEST_CASE("the first few of long vectors") { run_file("top_of_vectors", "// store v_part"); }
 
+TEST_CASE("rows in registers") { run_file("rows", "quern_load_chunks<false>(held"); }
+
 TEST_CASE("columns of tall matrices") { run_file("columns", "// s_part"); }
 
 TEST_CASE("scans of rows, columns and one long vector") { run_file("scans", "scanned"); }
@@ -59,7 +61,9 @@ kernel vector(x: f32[N]) -> (y: f32[N]) { y[n] = cumsum[n](x[n]) }
   }
 }
 
-TEST_CASE("the first few of a row") { run_file("top", "quern_top<"); }
+TEST_CASE("the first few of a row") { run_file("top", "quern_top<false"); }
+
+TEST_CASE("the first few of many short rows") { run_file("top_of_short_rows", "_warps"); }
 
 TEST_CASE("sorted rows") { run_file("sorts", "quern_sort<"); }
 

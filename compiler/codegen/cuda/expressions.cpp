@@ -225,7 +225,7 @@ std::string KernelPrinter::read(Expr e) {
   const auto tensor = static_cast<TensorId>(n.payload);
   const Tensor& t = program_.tensors[tensor];
   if (in_registers(tensor)) return define(e, register_element(tensor));
-  if (auto it = vector_reads_.find(e.id); it != vector_reads_.end()) return define(e, from_stored(t.type, it->second + ".at[e]"));
+  if (auto it = vector_reads_.find(e.id); it != vector_reads_.end()) return define(e, t.type == DType::bf16 ? it->second + ".bf16(e)" : from_stored(t.type, it->second + ".at[e]"));
   if (!(n.flags & kChecked)) {
     const std::string offset = offset_text(tensor, n.args);
     return define(e, from_stored(t.type, fmt::format("{}[{}]", tensor_pointer(tensor), offset)));

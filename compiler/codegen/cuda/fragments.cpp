@@ -18,13 +18,17 @@ using tile::Nest;
 using tile::Update;
 using tile::UpdateKind;
 
-bool KernelPrinter::in_registers(TensorId t) const { return arranged_ && arranged_->registers.contains(t); }
+bool KernelPrinter::in_registers(TensorId t) const {
+  if (rows_) return rows_->row_tiles.contains(t) || rows_->column_tiles.contains(t);
+  return arranged_ && arranged_->registers.contains(t);
+}
 
 /// Of a nest on fragments: read at the row at hand, which is there whether or not it exists.
 bool KernelPrinter::is_row_vector(TensorId t) const { return in_fragment_ && arranged_ && arranged_->row_vectors.contains(t); }
 
 /// The element of a register tile at the point at hand.
 std::string KernelPrinter::register_element(TensorId t) const {
+  if (rows_) return fmt::format("tile{}{}", t, rows_->row_tiles.contains(t) ? "" : "[c][e]");
   return arranged_->registers.at(t).size() == 1 ? fmt::format("tile{}[rt][h]", t) : fmt::format("tile{}[rt][ct][h * 2 + e]", t);
 }
 

@@ -288,7 +288,7 @@ void KernelPrinter::place_tiles() {
   }
 }
 
-std::string KernelPrinter::run() {
+std::string KernelPrinter::run(Expr unless) {
   if (arranged_) line("const int lane = thread % 32, warp = thread / 32;");
   place_tiles();
   // Tasks: the product of the grid's dimensions, the last one fastest.
@@ -301,6 +301,7 @@ std::string KernelPrinter::run() {
     counts.push_back(value(count));
   }
   launch.tasks = kernel_.when ? pool_.where(kernel_.when, tasks, pool_.integer(0)) : tasks;
+  if (unless) launch.tasks = pool_.where(unless, pool_.integer(0), launch.tasks);
   std::string first_task = "blockIdx.x";
   launch.zeroed_bytes = pool_.integer(0);
   if (kernel_.chained) {
@@ -337,12 +338,24 @@ std::string KernelPrinter::run() {
   scopes_.pop_back();
   close();
 
+  return function(fmt::format("{}", launch.threads));
+}
+
+/// Everything printed so far as one function.
+std::string KernelPrinter::function(const std::string& bounds) const {
   std::string out;
   for (const std::string& why : kernel_.why) out += comment(why) + "\n";
   out += fmt::format("struct {}_words {{ long long at[{}]; }};\n", launch.entry, std::max<std::size_t>(launch.words.size(), 1));
-  out += fmt::format("extern \"C\" __global__ void __launch_bounds__({}) {}(const __grid_constant__ {}_words words) {{\n", launch.threads, launch.entry, launch.entry);
+  out += fmt::format("extern \"C\" __global__ void __launch_bounds__({}) {}(const __grid_constant__ {}_words words) {{\n", bounds, launch.entry, launch.entry);
+  if (by_warp_) {
+    out += "  extern __shared__ __align__(128) unsigned char every[];\n";
+    out += fmt::format("  unsigned char* const shared = every + threadIdx.x / 32 * {};\n", warp_bytes_);
+    if (uses_exchange_) out += fmt::format("  __shared__ __align__(16) unsigned char exchanges[{}];\n  unsigned char* const exchange = exchanges + threadIdx.x / 32 * 512;\n", kExchangeBytes);
+    out += "  const int thread = (int)threadIdx.x % 32;\n";
+    return out + head_ + text_ + "}\n";
+  }
   out += "  extern __shared__ __align__(128) unsigned char shared[];\n";
-  if (uses_exchange_) out += fmt::format("  __shared__ __align__(16) unsigned char exchange[{}];\n", kExchangeBytes);
+  if (uses_exchange_) out += fmt::format("  __shared__ __align__(16) unsigned char exchange[{}];\n", rows_ ? kRowExchangeBytes : kExchangeBytes);
   if (scan_bytes_ > 0) out += fmt::format("  __shared__ __align__(16) unsigned char scanned[{}];\n", scan_bytes_);
   out += "  const int thread = (int)threadIdx.x;\n";
   out += head_ + text_ + "}\n";
@@ -462,7 +475,7 @@ void KernelPrinter::settle(const Touched& next) {
 }
 
 void KernelPrinter::barrier() {
-  line("__syncthreads();");
+  line(meet_);
   touched_ = {};
 }
 

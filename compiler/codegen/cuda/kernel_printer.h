@@ -29,16 +29,25 @@ struct ModuleText {
 
 /// Tiles of a ring of operands.
 inline constexpr int kStages = 3;
+/// Sums that a kernel with rows in registers may pass between warps, and the room for them.
+inline constexpr int kRowPasses = 8;
+inline constexpr int kRowExchangeBytes = kRowPasses * 32 * 12;
 
 class KernelPrinter {
  public:
   KernelPrinter(ModuleText& shared, const tile::Kernel& kernel);
-  /// The function's text; the launch is in `launch` afterwards.
-  std::string run();
+  /// The function's text; the launch is in `launch` afterwards. Nothing runs where `unless` holds.
+  std::string run(ir::Expr unless = {});
+  /// The same kernel with its rows in registers (rows.cpp), and the calls that it can take; nothing for most kernels.
+  std::string run_rows();
+  /// The same kernel with a warp for each task (warps.cpp), likewise.
+  std::string run_warps();
+  ir::Expr fit() const { return rows_ ? rows_->fit : warps_fit_; }
   KernelLaunch launch;
 
  private:
   // Text.
+  std::string function(const std::string& bounds) const;
   void line(const std::string& text);
   void open(const std::string& text);   // text {
   void close(const std::string& tail = "");
@@ -132,9 +141,28 @@ class KernelPrinter {
   struct VectorStore {
     std::string array;
     std::string address;
+    std::string packed;  // the function that rounds an array of f32; empty: the array is as stored
   };
+  std::vector<ir::Expr> reads_along(const tile::Nest& nest, ir::IndexId index) const;
   void load_vectors(const tile::Nest& nest, ir::IndexId index, int vector);
   void prepare_stores(const tile::Nest& nest, ir::IndexId index, int vector);
+  enum class Ends {
+    none,    // every vector is whole
+    unseen,  // points behind the end are computed on zeros and forgotten
+    tested,  // every point is tested
+    either,  // whole vectors carry no test
+  };
+  void vector_points(const tile::Nest& nest, ir::IndexId index, int vector, const std::string& extent, Ends ends, std::vector<Accumulation>& sums,
+                     const std::string& stores_where = "");
+  // Batches (batches.cpp): several steps of a walk whose loads are all under way before the first is used.
+  struct Walk {
+    std::size_t dim, along;            // walked; that vectors lie along
+    int vector;
+    std::string begin, extent, along_extent;  // of the walked dim, of the vectors' dim
+    std::string type, first;           // of the count; where this thread starts
+    int step;                          // and how far it goes
+  };
+  void batches(const tile::Nest& nest, const Walk& walk, std::vector<Accumulation>& sums);
   void store_vectors();
   std::optional<std::size_t> unit_axis(ir::TensorId tensor) const;
   void at_point(const tile::Nest& nest, std::vector<Accumulation>& sums);
@@ -155,6 +183,36 @@ class KernelPrinter {
   int record_words(const Recurrence& r) const;
   void find_scans(const tile::Block& block);
   void scan_nest(const tile::Nest& nest, const Recurrence& r);
+
+  // Rows in registers (rows.cpp, row_nests.cpp).
+  struct Rows {
+    ir::IndexId column = 0;                      // what the nests reduce over
+    ir::Expr begin, end;                         // its bounds
+    std::map<ir::IndexId, std::size_t> of_grid;  // a nest's row dims: dims of the grid
+    std::set<ir::TensorId> row_tiles, column_tiles;
+    std::vector<ir::Expr> held;                  // reads that more than one nest makes
+    int vector = 4, chunks = 4;                  // a thread has `chunks` pieces of `vector` neighbours
+    int width = 0;                               // threads of a row; 0: the call says
+    bool exact = false;                          // every thread has all of its chunks
+    ir::Expr fit;                                // the calls whose rows fit
+    int each() const { return vector * chunks; }
+  };
+  bool find_rows();
+  bool find_row_dims(Rows& rows, const std::vector<const tile::Nest*>& nests) const;
+  bool find_row_tiles(Rows& rows, const std::vector<const tile::Nest*>& nests) const;
+  bool find_row_vectors(Rows& rows, const std::vector<const tile::Nest*>& nests);
+  bool meets_row(const Rows& rows, const tile::Nest& nest, const std::vector<ir::Expr>& subscripts, bool& at_column) const;
+  bool reads_unheld(ir::TensorId tensor) const;
+  void row_nest(const tile::Nest& nest, int& passes);
+  void row_values(const tile::Nest& nest);
+  void hold(ir::Expr read, const std::string& name);
+  void combine_row(const tile::Update& update, const Accumulation& sum, int pass);
+  void finish_row(const tile::Update& update, const Accumulation& sum);
+  void store_row(ir::TensorId tensor, const std::vector<ir::Expr>& subscripts, const std::string& value, DType from);
+
+  // A warp for each task (warps.cpp).
+  bool find_warps();
+  int threads() const { return by_warp_ ? 32 : launch.threads; }  // that do a task
 
   // Fragments (fragments.cpp); only with an arrangement.
   bool in_registers(ir::TensorId tensor) const;
@@ -225,6 +283,11 @@ class KernelPrinter {
   std::size_t update_ = 0;                                       // being printed
   std::string team_mask_ = "team_mask";
   std::optional<Arrangement> arranged_;
+  std::optional<Rows> rows_;
+  bool by_warp_ = false;
+  ir::Expr warps_fit_;                  // the calls for which a warp does a task
+  std::int64_t warp_bytes_ = 0;         // shared memory of each
+  std::string meet_ = "__syncthreads();";
   bool in_fragment_ = false;
   std::string column_guard_;            // true where the column at hand exists; empty: it does
   ir::Expr column_begin_;               // of the columns at hand

@@ -56,12 +56,13 @@ void KernelPrinter::hoist_tiles(Expr e, const std::vector<IndexId>& moving, cons
   if (!e) return;
   const Node n = pool_[e];
   if (n.args.empty() || n.op == Op::previous || n.op == Op::accumulator) return;
+  const auto is_tile = [&](TensorId t) { return tiles_.contains(t) || (rows_ && rows_->row_tiles.contains(t)); };
   if (!pool_.depends_on_any(e, moving)) {
     bool safe = true;
     compiler::for_each_node(pool_, e, [&](Expr at) {
       const Node& x = pool_[at];
       const auto t = static_cast<TensorId>(x.payload);
-      if (x.op == Op::accumulator || x.op == Op::previous || (x.op == Op::read && (!tiles_.contains(t) || written.contains(t)))) safe = false;
+      if (x.op == Op::accumulator || x.op == Op::previous || (x.op == Op::read && (!is_tile(t) || written.contains(t)))) safe = false;
     });
     if (safe) {
       value(e);
@@ -174,52 +175,31 @@ void KernelPrinter::loop_over(const Nest& nest, const Split& split) {
     close();
     line(fmt::format("{} = {} + low;", sums.at(0).value, begin[d]));
   }
+  bool batched = false;
   for (std::size_t k = 0; k < split.reduced.size() && !searches; ++k) {
     const std::size_t d = split.reduced[k];
-    const bool shared = k + 1 == split.reduced.size() && split.team > 1;
-    const std::string c = fresh("r");
+    const bool inner = k + 1 == split.reduced.size(), shared = inner && split.team > 1;
     const auto b = extent_bound(nest.dims[d]);
-    if (k + 1 == split.reduced.size()) line("#pragma unroll 4");
+    const std::string type = b && *b < (1 << 30) ? "int" : "long long";
+    if (inner && vectors && std::none_of(nest.updates.begin(), nest.updates.end(), [](const Update& u) { return u.kind == UpdateKind::scan || u.kind == UpdateKind::scatter; })) {
+      batched = true;
+      const int by = d == along ? split.vector : 1;
+      batches(nest, {d, along, split.vector, begin[d], extent[d], extent[along], type, shared && by > 1 ? fmt::format("member * {}", by) : shared ? "member" : "0", (shared ? split.team : 1) * by}, sums);
+      break;
+    }
+    const std::string c = fresh("r");
+    if (inner) line("#pragma unroll 4");
     const int by = vectors && d == along ? split.vector : 1;
-    open(fmt::format("for ({} {} = {}; {} < {}; {} += {})", b && *b < (1 << 30) ? "int" : "long long", c,
-                     !shared ? "0" : by > 1 ? fmt::format("member * {}", by) : "member", c, extent[d], c, (shared ? split.team : 1) * by));
+    open(fmt::format("for ({} {} = {}; {} < {}; {} += {})", type, c, !shared ? "0" : by > 1 ? fmt::format("member * {}", by) : "member", c, extent[d], c, (shared ? split.team : 1) * by));
     scopes_.emplace_back();
     declare(d, c);
   }
   const IndexId moving = vectors ? nest.dims[along].index : 0;
-  if (vectors) {
-    line(fmt::format("const int valid = (int)min((long long)({} - d{}), {}ll);", extent[along], moving, split.vector));
-    load_vectors(nest, moving, split.vector);
-    prepare_stores(nest, moving, split.vector);
-    line(fmt::format("const auto first_d = d{}; const auto first_x = x{};", moving, moving));
-    const auto reads = vector_reads_;
-    const Touched touched = touched_by(nest);
-    for (const Update& u : nest.updates)
-      for (Expr e : {u.body, u.domain}) hoist_tiles(e, {moving}, touched.written);
-    // Whole vectors carry no test.
-    for (const bool whole : {true, false}) {
-      open(whole ? fmt::format("if (valid >= {})", split.vector) : "else");
-      line("#pragma unroll");
-      open(fmt::format("for (int e = 0; e < {}; ++e)", split.vector));
-      const std::vector<Scope> kept = scopes_;
-      scopes_.emplace_back();
-      for (Scope& s : scopes_) std::erase_if(s.names, [&](const auto& entry) { return pool_.depends_on(Expr{entry.first}, moving); });
-      line(fmt::format("const auto d{} = first_d + e; const auto x{} = first_x + e;", moving, moving));
-      if (!whole) open("if (e < valid)");
-      vector_reads_ = reads;
-      at_point(nest, sums);
-      if (!whole) close();
-      scopes_ = kept;
-      close();
-      close();
-    }
-    store_vectors();
-    vector_reads_.clear();
-    vector_stores_.clear();
-  } else if (!searches) {
-    at_point(nest, sums);
+  if (!batched && !searches) {
+    if (vectors) vector_points(nest, moving, split.vector, extent[along], Ends::either, sums);
+    else at_point(nest, sums);
   }
-  for (std::size_t k = 0; k < split.reduced.size() && !searches; ++k) {
+  for (std::size_t k = 0; k + (batched ? 1 : 0) < split.reduced.size() && !searches; ++k) {
     scopes_.pop_back();
     close();
   }

@@ -82,7 +82,26 @@ template <class T> __device__ __forceinline__ void quern_argmin(T& best, int& at
 }
 
 // Consecutive elements in registers; whole and aligned ones move in pieces of up to 16 bytes.
-template <class T, int N> struct __align__(sizeof(T) * N < 16 ? sizeof(T) * N : 16) quern_vector { T at[N]; };
+template <class T, int N> struct __align__(sizeof(T) * N < 16 ? sizeof(T) * N : 16) quern_vector {
+  T at[N];
+  // Element e as bf16, by one instruction: its bits are the upper half of the f32.
+  __device__ __forceinline__ float bf16(int e) const {
+    const unsigned pair = ((const unsigned*)at)[e / 2];
+    return __uint_as_float(e % 2 ? pair & 0xffff0000u : pair << 16);
+  }
+};
+template <int N> __device__ __forceinline__ quern_vector<unsigned short, N> quern_pack_bf16(const float (&x)[N]) {
+  quern_vector<unsigned short, N> y;
+#pragma unroll
+  for (int i = 0; i < N; i += 2) ((unsigned*)y.at)[i / 2] = bf16x2_bits(x[i], x[i + 1]);
+  return y;
+}
+template <int N> __device__ __forceinline__ quern_vector<unsigned short, N> quern_pack_f16(const float (&x)[N]) {
+  quern_vector<unsigned short, N> y;
+#pragma unroll
+  for (int i = 0; i < N; i += 2) ((unsigned*)y.at)[i / 2] = f16x2_bits(x[i], x[i + 1]);
+  return y;
+}
 template <int bytes> struct quern_piece { typedef uint4 type; };
 template <> struct quern_piece<8> { typedef uint2 type; };
 template <> struct quern_piece<4> { typedef unsigned type; };
@@ -96,6 +115,25 @@ template <class T, int N> __device__ __forceinline__ void quern_load(quern_vecto
   } else {
 #pragma unroll
     for (int i = 0; i < N; ++i) to.at[i] = i < valid ? from[i] : T(0);
+  }
+}
+// Whole vectors `step` elements apart, those that begin before `left`; all are on their way before the first is there.
+template <bool all, class T, int N, int C> __device__ __forceinline__ void quern_load_chunks(quern_vector<T, N> (&to)[C], const T* from, int step, int left) {
+  typedef typename quern_piece<sizeof(T) * N>::type piece;
+  if (((unsigned long long)from & (sizeof(piece) - 1)) == 0) {
+#pragma unroll
+    for (int c = 0; c < C; ++c)
+      if (all || c * step < left) {
+#pragma unroll
+        for (int i = 0; i < int(sizeof(T) * N / sizeof(piece)); ++i) ((piece*)to[c].at)[i] = ((const piece*)(from + c * step))[i];
+      }
+  } else {
+#pragma unroll
+    for (int c = 0; c < C; ++c)
+      if (all || c * step < left) {
+#pragma unroll
+        for (int i = 0; i < N; ++i) to[c].at[i] = from[c * step + i];
+      }
   }
 }
 template <class T, int N> __device__ __forceinline__ void quern_store(T* to, const quern_vector<T, N>& from, int valid) {
@@ -127,14 +165,33 @@ template <class T, bool ascending> __device__ __forceinline__ bool quern_before(
   return p < q;
 }
 
-// The first k of n values in order, the largest first, by all threads of a block. look(d, x) says whether value d is there;
-// keep(j, x, d) takes the results, `none` and -1 where values are missing. Ends with a barrier.
-// Each lane of a warp holds one of the 32 best so far, in order, and few values are better than the last of them: a warp
-// mostly compares. Beyond 32 the values are walked again for the next 32.
-template <class T, class Look, class Keep>
+// False only where x cannot stand before y at an earlier position. NaN on either side: true.
+template <class T> __device__ __forceinline__ bool quern_may_beat(T x, T y) { return !(x <= y); }
+
+// One value of each lane into descending order over the lanes.
+template <class T> __device__ __forceinline__ void quern_sort_lanes(T& x, int& at, int lane) {
+#pragma unroll
+  for (int size = 2; size <= 32; size *= 2)
+#pragma unroll
+    for (int step = size / 2; step > 0; step /= 2) {
+      const T y = shuffle_xor(x, step);
+      const int y_at = shuffle_xor(at, step);
+      // Positions tell all lanes that have a value apart; those without one come last.
+      const bool before = at >= 0 && (y_at < 0 || quern_before<T, false>(x, at, y, y_at));
+      const bool upper = (lane & step) == 0, descending = (lane & size) == 0;
+      if (before != (upper == descending) && (at >= 0 || y_at >= 0)) x = y, at = y_at;
+    }
+}
+
+// The first k of n values in order, the largest first, by all threads of a block or, each with values of its own, by every
+// warp. look(d, x) says whether value d is there; keep(j, x, d) takes the results, `none` and -1 where values are missing.
+// Ends with a barrier of those who took part.
+// Each lane of a warp holds one of the 32 best so far, in order; the first 32 are sorted. Few of the others are better than
+// the last of them: a warp mostly compares. Beyond 32 the values are walked again for the next 32.
+template <bool by_warp, class T, class Look, class Keep>
 __device__ __forceinline__ void quern_top(const Look& look, const Keep& keep, long long n, long long k, T none, unsigned char* exchange) {
   constexpr int kAtOnce = 8;
-  const int thread = (int)threadIdx.x, threads = (int)blockDim.x, lane = thread % 32, warp = thread / 32;
+  const int lane = (int)threadIdx.x % 32, thread = by_warp ? lane : (int)threadIdx.x, threads = by_warp ? 32 : (int)blockDim.x, warp = thread / 32;
   T* const passed = (T*)exchange;
   int* const passed_at = (int*)(exchange + threads * 8);
   T last = none;
@@ -166,51 +223,112 @@ __device__ __forceinline__ void quern_top(const Look& look, const Keep& keep, lo
         x[u] = none;
         there[u] = d < n && look(d, x[u]);
       }
-      unsigned mine = 0;
+      if (last_at >= 0) {
+#pragma unroll
+        for (int u = 0; u < kAtOnce; ++u) there[u] = there[u] && quern_before<T, false>(last, last_at, x[u], (int)base + u * threads + thread);
+      }
+      if (base == 0) {
+        best = x[0];
+        at = there[0] ? thread : -1;
+        there[0] = false;
+        quern_sort_lanes(best, at, lane);
+        limit = shuffle(best, want - 1);
+        limit_at = shuffle(at, want - 1);
+      }
 #pragma unroll
       for (int u = 0; u < kAtOnce; ++u) {
-        const int d = (int)(base + u * threads + thread);
-        const bool good = there[u] && (limit_at < 0 || quern_before<T, false>(x[u], d, limit, limit_at)) && (last_at < 0 || quern_before<T, false>(last, last_at, x[u], d));
-        mine |= good ? 1u << u : 0u;
-      }
-      // Lane after lane offers its next one: the order of all values does not depend on the order of offers.
-      while (const unsigned found = __ballot_sync(0xffffffffu, mine != 0)) {
-        const int from = __ffs((int)found) - 1, next = __ffs((int)mine) - 1;
-        T offer = none;
-#pragma unroll
-        for (int u = 0; u < kAtOnce; ++u) offer = u == next ? x[u] : offer;
-        const T one = shuffle(offer, from);
-        const int one_at = (int)(base + shuffle(next, from) * threads + warp * 32 + from);
-        if (lane == from) mine &= mine - 1;
-        if (limit_at < 0 || quern_before<T, false>(one, one_at, limit, limit_at)) insert(one, one_at);
-      }
-    }
-    passed[thread] = best;
-    passed_at[thread] = at;
-    __syncthreads();
-    if (warp == 0) {
-#pragma unroll 1
-      for (int w = 1; w < threads / 32; ++w)
-#pragma unroll 1
-        for (int e = 0; e < want; ++e) {
-          const T one = passed[w * 32 + e];
-          const int one_at = passed_at[w * 32 + e];
-          if (one_at < 0 || (limit_at >= 0 && !quern_before<T, false>(one, one_at, limit, limit_at))) break;
-          insert(one, one_at);
+        bool good = there[u] && (limit_at < 0 || quern_may_beat(x[u], limit));
+        // Lane after lane offers its value, as long as it may be among the best.
+        while (const unsigned found = __ballot_sync(0xffffffffu, good)) {
+          const int from = __ffs((int)found) - 1;
+          const T one = shuffle(x[u], from);
+          const int one_at = (int)base + u * threads + warp * 32 + from;
+          if (limit_at < 0 || quern_before<T, false>(one, one_at, limit, limit_at)) insert(one, one_at);
+          good = good && lane != from && (limit_at < 0 || quern_may_beat(x[u], limit));
         }
-      if (lane < want) keep(taken + lane, at < 0 ? none : best, at);
-      if (lane == 0) passed[0] = limit, passed_at[0] = limit_at;
+      }
     }
-    __syncthreads();
-    last = passed[0];
-    last_at = passed_at[0];
-    __syncthreads();
+    if (by_warp) {
+      if (lane < want) keep(taken + lane, at < 0 ? none : best, at);
+      last = limit;
+      last_at = limit_at;
+    } else {
+      passed[thread] = best;
+      passed_at[thread] = at;
+      __syncthreads();
+      if (warp == 0) {
+#pragma unroll 1
+        for (int w = 1; w < threads / 32; ++w)
+#pragma unroll 1
+          for (int e = 0; e < want; ++e) {
+            const T one = passed[w * 32 + e];
+            const int one_at = passed_at[w * 32 + e];
+            if (one_at < 0 || (limit_at >= 0 && !quern_before<T, false>(one, one_at, limit, limit_at))) break;
+            insert(one, one_at);
+          }
+        if (lane < want) keep(taken + lane, at < 0 ? none : best, at);
+        if (lane == 0) passed[0] = limit, passed_at[0] = limit_at;
+      }
+      __syncthreads();
+      last = passed[0];
+      last_at = passed_at[0];
+      __syncthreads();
+    }
     if (last_at < 0) {
       for (long long j = taken + 32 + thread; j < k; j += threads) keep(j, none, -1);
       break;
     }
   }
-  __syncthreads();
+  if (by_warp) __syncwarp();
+  else __syncthreads();
+}
+
+// The same by a warp for up to 128 values of f32 and a few k: a lane has four in order, in every round the largest of all
+// first ones is taken, the lowest position where several are as large. Values become integers in the order of `quern_before`.
+template <class Look, class Keep>
+__device__ __forceinline__ void quern_top_128(const Look& look, const Keep& keep, int n, int k, float none) {
+  const int lane = (int)threadIdx.x % 32;
+  unsigned key[4], at[4];
+#pragma unroll
+  for (int u = 0; u < 4; ++u) {
+    float x = none;
+    const int d = u * 32 + lane;
+    const bool there = d < n && look(d, x);
+    const int bits = __float_as_int(x + 0.0f);
+    const unsigned order = (unsigned)bits ^ ((unsigned)(bits >> 31) | 0x80000000u);
+    key[u] = !there ? 0u : x != x ? 0xffffffffu : order;  // -inf is above 0
+    at[u] = (unsigned)d;
+  }
+#pragma unroll
+  for (int done = 3; done > 0; --done)
+#pragma unroll
+    for (int u = 0; u < done; ++u) {
+      const bool swap = key[u + 1] > key[u];
+      const unsigned high = swap ? key[u + 1] : key[u], low = swap ? key[u] : key[u + 1], high_at = swap ? at[u + 1] : at[u], low_at = swap ? at[u] : at[u + 1];
+      key[u] = high, key[u + 1] = low, at[u] = high_at, at[u + 1] = low_at;
+    }
+#pragma unroll 1
+  for (int taken = 0; taken < k; taken += 32) {
+    const int want = min(k - taken, 32);
+    int mine = -1;
+#pragma unroll 4
+    for (int j = 0; j < want; ++j) {
+      const unsigned most = __reduce_max_sync(0xffffffffu, key[0]);
+      const unsigned first = __reduce_min_sync(0xffffffffu, key[0] == most ? at[0] : 0xffffffffu);
+      if (lane == j) mine = most == 0 ? -1 : (int)first;
+      if (at[0] == first) {
+#pragma unroll
+        for (int u = 0; u < 3; ++u) key[u] = key[u + 1], at[u] = at[u + 1];
+        key[3] = 0u;
+      }
+    }
+    if (lane < want) {
+      float x = none;
+      if (mine >= 0) look(mine, x);
+      keep(taken + lane, x, mine);
+    }
+  }
+  __syncwarp();
 }
 
 // n values into ascending order, NaN last; `at`, where wanted, follows them from 0, 1, 2 ... and makes the order stable. By

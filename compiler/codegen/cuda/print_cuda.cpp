@@ -26,9 +26,22 @@ CudaModule print_cuda(const tile::Module& module, const CudaOptions& options) {
     std::string kernels;
     for (const tile::Kernel& kernel : module.kernels) {
       doing = "printing kernel " + kernel.name;
+      // What suits some calls better, for those.
+      ir::Expr taken;
+      for (const auto run : {&KernelPrinter::run_rows, &KernelPrinter::run_warps}) {
+        KernelPrinter printer(shared, kernel);
+        const std::string text = (printer.*run)();
+        if (text.empty()) continue;
+        taken = printer.fit();
+        kernels += '\n';
+        kernels += text;
+        result.launches.push_back(std::move(printer.launch));
+        break;
+      }
+      if (taken && shared.program.pool.is_true(taken)) continue;
       KernelPrinter printer(shared, kernel);
       kernels += '\n';
-      kernels += printer.run();
+      kernels += printer.run(taken);
       result.launches.push_back(std::move(printer.launch));
     }
     result.text = prelude(kernels) + tensor_prelude() + block_prelude() + kernels;

@@ -74,7 +74,7 @@ bool KernelPrinter::is_separated(const Nest& nest, std::size_t dim) const {
 
 KernelPrinter::Split KernelPrinter::split_of(const Nest& nest) const {
   Split split;
-  split.threads = launch.threads;
+  split.threads = threads();
   std::set<IndexId> over;
   bool scans = false, scatters = false, searches = false;
   for (const Update& u : nest.updates) {
@@ -104,12 +104,12 @@ KernelPrinter::Split KernelPrinter::split_of(const Nest& nest) const {
     std::int64_t rows = 1;
     for (std::size_t k = 0; k + 1 < split.kept.size(); ++k) {
       const auto b = extent_bound(nest.dims[split.kept[k]]);
-      rows = std::min<std::int64_t>(rows * (b ? std::max<std::int64_t>(*b, 1) : 1), launch.threads / 32);
+      rows = std::min<std::int64_t>(rows * (b ? std::max<std::int64_t>(*b, 1) : 1), split.threads / 32);
     }
     split.reduced = {split.kept.back()};
     split.kept.pop_back();
     split.vector = vector_of(nest, split.reduced.back());
-    split.team = launch.threads / static_cast<int>(power_above(rows));
+    split.team = split.threads / static_cast<int>(power_above(rows));
     return split;
   }
   if (split.reduced.empty()) {
@@ -126,11 +126,11 @@ KernelPrinter::Split KernelPrinter::split_of(const Nest& nest) const {
   }
   const std::size_t inner = split.reduced.back();
   const auto inner_bound = extent_bound(nest.dims[inner]);
-  const std::int64_t most = std::min<std::int64_t>(launch.threads, inner_bound ? power_below(*inner_bound) : launch.threads);
+  const std::int64_t most = std::min<std::int64_t>(split.threads, inner_bound ? power_below(*inner_bound) : split.threads);
   const int kept_score = split.kept.empty() ? 0 : score[split.kept.back()];
   split.neighbours = score[inner] > kept_score || split.kept.empty();
   std::int64_t team = 1;
-  if (kept_bound) team = power_below(launch.threads / std::min<std::int64_t>(power_above(*kept_bound), launch.threads));
+  if (kept_bound) team = power_below(split.threads / std::min<std::int64_t>(power_above(*kept_bound), split.threads));
   if (split.neighbours && score[inner] > 0) team = std::max<std::int64_t>(team, 32);
   // A vector for each thread, along the dim that threads share or, where they do not, the kept one.
   split.kept_vector = !split.neighbours;
@@ -138,7 +138,7 @@ KernelPrinter::Split KernelPrinter::split_of(const Nest& nest) const {
   if (!split.kept_vector && inner_bound) team = std::min(team, power_below((*inner_bound + split.vector - 1) / split.vector));
   if (split.kept_vector && kept_bound && split.vector > 1) {
     const std::int64_t chunks = std::max<std::int64_t>(1, *kept_bound / split.vector);
-    team = power_below(launch.threads / std::min<std::int64_t>(power_above(chunks), launch.threads));
+    team = power_below(split.threads / std::min<std::int64_t>(power_above(chunks), split.threads));
   }
   split.team = static_cast<int>(std::clamp<std::int64_t>(team, 1, most));
   return split;

@@ -218,24 +218,24 @@ void KernelPrinter::combine_team(const Split& split, const Update& u, const Accu
     open("if (thread % 32 == 0)");
     pass("thread / 32");
     close();
-    line("__syncthreads();");
+    line(meet_);
     open("if (member == 0)");
     open(fmt::format("for (int w = 1; w < {}; ++w)", split.team / 32));
     take("thread / 32 + w");
     close();
     close();
-    line("__syncthreads();");
+    line(meet_);
     return;
   }
   for (int step = split.team / 2; step > 0; step /= 2) {
     open(fmt::format("if (member >= {} && member < {})", step, 2 * step));
     pass("thread");
     close();
-    line("__syncthreads();");
+    line(meet_);
     open(fmt::format("if (member < {})", step));
     take(fmt::format("thread + {}", step * split.teams()));
     close();
-    line("__syncthreads();");
+    line(meet_);
   }
 }
 

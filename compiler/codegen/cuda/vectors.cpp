@@ -77,34 +77,16 @@ int KernelPrinter::vector_of(const Nest& nest, std::size_t dim) const {
   return bound && *bound < 2 * vector ? 1 : vector;
 }
 
-/// Loads, before the points of a vector, what all of them will read.
-void KernelPrinter::load_vectors(const Nest& nest, IndexId index, int vector) {
-  scopes_.emplace_back();
+/// The reads of a nest that lie along `index`, in order, where each point of a vector may make them.
+std::vector<Expr> KernelPrinter::reads_along(const Nest& nest, IndexId index) const {
+  std::vector<Expr> found;
   std::set<std::uint32_t> seen;
-  auto load = [&](Expr e) {
-    const Node n = pool_[e];
-    const auto tensor = static_cast<TensorId>(n.payload);
-    if (!seen.insert(e.id).second || !lies_along(tensor, n.args, index)) return;
-    const std::string name = fresh("w");
-    if (n.flags & kChecked) {
-      // The same test for all points of the vector, where only a bare index moves.
-      for (Expr s : n.args) if (pool_.depends_on(s, index) && pool_[s].op != Op::index) return;
-      const CheckedAccess access = checked_access(tensor, n.args);
-      line(fmt::format("quern_vector<{}, {}> {};", stored_type(program_.tensors[tensor].type), vector, name));
-      line(fmt::format("quern_load({}, {} + ({}), {} ? valid : 0);", name, tensor_pointer(tensor), access.offset, access.good));
-      vector_reads_[e.id] = name;
-      return;
-    }
-    const std::string address = fmt::format("{} + ({})", tensor_pointer(tensor), offset_text(tensor, n.args));
-    line(fmt::format("quern_vector<{}, {}> {};", stored_type(program_.tensors[tensor].type), vector, name));
-    line(fmt::format("quern_load({}, {}, valid);", name, address));
-    vector_reads_[e.id] = name;
-  };
   std::function<void(Expr, bool)> visit = [&](Expr e, bool guarded) {
-    const Node n = pool_[e];
+    const Node& n = pool_[e];
     if (n.op == Op::read) {
       // A subscript that is itself read stays with its point.
-      if (!guarded || is_always_inside(static_cast<TensorId>(n.payload), n.args)) load(e);
+      const auto tensor = static_cast<TensorId>(n.payload);
+      if (!(guarded && !is_always_inside(tensor, n.args)) && lies_along(tensor, n.args, index) && seen.insert(e.id).second) found.push_back(e);
       return;
     }
     for (std::size_t k = 0; k < n.args.size(); ++k) visit(n.args[k], guarded || (n.op == Op::where && k > 0));
@@ -122,6 +104,31 @@ void KernelPrinter::load_vectors(const Nest& nest, IndexId index, int vector) {
     if (u.has_value_target) written.insert(u.target);
     if (u.has_position_target) written.insert(u.position_target);
   }
+  return found;
+}
+
+/// Loads, before the points of a vector, what all of them will read and nothing holds yet.
+void KernelPrinter::load_vectors(const Nest& nest, IndexId index, int vector) {
+  scopes_.emplace_back();
+  for (Expr e : reads_along(nest, index)) {
+    if (vector_reads_.contains(e.id)) continue;
+    const Node n = pool_[e];
+    const auto tensor = static_cast<TensorId>(n.payload);
+    const std::string name = fresh("w");
+    if (n.flags & kChecked) {
+      // The same test for all points of the vector, where only a bare index moves.
+      if (std::any_of(n.args.begin(), n.args.end(), [&](Expr s) { return pool_.depends_on(s, index) && pool_[s].op != Op::index; })) continue;
+      const CheckedAccess access = checked_access(tensor, n.args);
+      line(fmt::format("quern_vector<{}, {}> {};", stored_type(program_.tensors[tensor].type), vector, name));
+      line(fmt::format("quern_load({}, {} + ({}), {} ? valid : 0);", name, tensor_pointer(tensor), access.offset, access.good));
+      vector_reads_[e.id] = name;
+      continue;
+    }
+    const std::string address = fmt::format("{} + ({})", tensor_pointer(tensor), offset_text(tensor, n.args));
+    line(fmt::format("quern_vector<{}, {}> {};", stored_type(program_.tensors[tensor].type), vector, name));
+    line(fmt::format("quern_load({}, {}, valid);", name, address));
+    vector_reads_[e.id] = name;
+  }
   scopes_.pop_back();
 }
 
@@ -134,7 +141,20 @@ void KernelPrinter::prepare_stores(const Nest& nest, IndexId index, int vector) 
     VectorStore s;
     s.array = fresh("w");
     s.address = fmt::format("{} + ({})", tensor_pointer(u.target), offset_text(u.target, u.subscripts));
-    line(fmt::format("quern_vector<{}, {}> {};", stored_type(program_.tensors[u.target].type), vector, s.array));
+    // Small floats are rounded in pairs, unless the nest reads them again.
+    const DType type = program_.tensors[u.target].type;
+    const bool again = std::any_of(nest.updates.begin(), nest.updates.end(), [&](const Update& other) {
+      bool found = false;
+      for (Expr e : {other.body, other.domain})
+        if (e) compiler::for_each_node(pool_, e, [&](Expr at) { found |= pool_[at].op == Op::read && static_cast<TensorId>(pool_[at].payload) == u.target; });
+      return found;
+    });
+    if (!again && vector % 2 == 0 && (type == DType::bf16 || type == DType::f16) && (pool_.type(u.body) == type || pool_.type(u.body) == DType::f32)) {
+      s.packed = fmt::format("quern_pack_{}", name(type));
+      line(fmt::format("float {}[{}];", s.array, vector));
+    } else {
+      line(fmt::format("quern_vector<{}, {}> {};", stored_type(type), vector, s.array));
+    }
     vector_stores_[i] = std::move(s);
   }
   scopes_.pop_back();
@@ -150,12 +170,58 @@ void KernelPrinter::store_point(const Update& u) {
   const std::string x = value(body);
   const auto it = vector_stores_.find(update_);
   if (it == vector_stores_.end()) return store(u.target, u.subscripts, x, pool_.type(body));
+  if (!it->second.packed.empty()) return line(fmt::format("{}[e] = {};", it->second.array, x));
   line(fmt::format("{}.at[e] = {};", it->second.array, stored_text(type, pool_.type(body), x)));
   vector_reads_[pool_.read(u.target, type, u.subscripts).id] = it->second.array;
 }
 
+/// The points of the vector that begins at the index' value at hand; its length is `valid` in the text.
+void KernelPrinter::vector_points(const Nest& nest, IndexId index, int vector, const std::string& extent, Ends ends, std::vector<Accumulation>& sums,
+                                  const std::string& stores_where) {
+  if (ends == Ends::none) line(fmt::format("constexpr int valid = {};", vector));
+  else line(fmt::format("const int valid = (int)min((long long)({} - d{}), {}ll);", extent, index, vector));
+  const auto before = vector_reads_;
+  load_vectors(nest, index, vector);
+  prepare_stores(nest, index, vector);
+  line(fmt::format("const auto first_d = d{}; const auto first_x = x{};", index, index));
+  const auto reads = vector_reads_;
+  const Touched touched = touched_by(nest);
+  for (const Update& u : nest.updates)
+    for (Expr e : {u.body, u.domain}) hoist_tiles(e, {index}, touched.written);
+  const std::vector<Scope> outside = scopes_;
+  const auto points = [&](bool tested) {
+    line("#pragma unroll");
+    open(fmt::format("for (int e = 0; e < {}; ++e)", vector));
+    for (Scope& s : scopes_) std::erase_if(s.names, [&](const auto& entry) { return pool_.depends_on(Expr{entry.first}, index); });
+    scopes_.emplace_back();
+    line(fmt::format("const auto d{} = first_d + e; const auto x{} = first_x + e;", index, index));
+    if (tested) open("if (e < valid)");
+    vector_reads_ = reads;
+    at_point(nest, sums);
+    if (tested) close();
+    scopes_ = outside;
+    close();
+  };
+  if (ends == Ends::either) {
+    open(fmt::format("if (valid >= {})", vector));
+    points(false);
+    close();
+    open("else");
+    points(true);
+    close();
+  } else {
+    points(ends == Ends::tested);
+  }
+  if (!vector_stores_.empty() && !stores_where.empty()) open(fmt::format("if ({})", stores_where));
+  store_vectors();
+  if (!vector_stores_.empty() && !stores_where.empty()) close();
+  vector_reads_ = before;
+  vector_stores_.clear();
+}
+
 void KernelPrinter::store_vectors() {
-  for (const auto& [update, s] : vector_stores_) line(fmt::format("quern_store({}, {}, valid);", s.address, s.array));
+  for (const auto& [update, s] : vector_stores_)
+    line(fmt::format("quern_store({}, {}, valid);", s.address, s.packed.empty() ? s.array : fmt::format("{}({})", s.packed, s.array)));
 }
 
 }  // namespace quern::cuda

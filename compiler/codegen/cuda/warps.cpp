@@ -1,0 +1,89 @@
+// A warp for each task. In: a tile kernel that selects from one row in a task. Out: the same kernel where every warp has a
+// row of its own, for calls with many short rows: nobody waits for a whole block, and a block has eight rows at once.
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "compiler/codegen/cuda/elementwise.h"
+#include "compiler/codegen/cuda/kernel_printer.h"
+#include "compiler/passes/walk.h"
+
+namespace quern::cuda {
+
+using namespace ir;
+
+namespace {
+constexpr std::int64_t kWarps = 8;            // of a block
+constexpr std::int64_t kWarpBytes = 4096;     // shared memory of a warp, at most
+constexpr std::int64_t kShort = 256, kLong = 4096, kManyRows = 2048;
+}  // namespace
+
+/// One selection, then nests; tiles of known size.
+bool KernelPrinter::find_warps() {
+  if (arranged_ || kernel_.chained || kernel_.grid.empty()) return false;
+  const tile::Select* select = nullptr;
+  for (const tile::Statement& s : kernel_.body) {
+    if (const auto* found = std::get_if<tile::Select>(&s.node)) {
+      if (select || !found->body) return false;
+      select = found;
+    } else if (const auto* nest = std::get_if<tile::Nest>(&s.node)) {
+      for (const tile::Update& u : nest->updates) if ((u.kind != tile::UpdateKind::store && u.kind != tile::UpdateKind::reduce) || u.is_search) return false;
+    } else {
+      return false;
+    }
+  }
+  if (!select || !pool_.free_indices(select->extent).empty() || touches_memory(select->extent)) return false;
+  Expr rows = pool_.integer(1);
+  for (const tile::GridDim& g : kernel_.grid) {
+    if (g.step != 1) return false;
+    rows = pool_.mul(rows, pool_.max(pool_.integer(0), pool_.sub(g.end, g.begin)));
+  }
+  std::int64_t bytes = 0;
+  for (TensorId t : kernel_.scratch) {
+    std::int64_t own = static_cast<std::int64_t>(size_of(program_.tensors[t].type));
+    for (Expr size : program_.tensors[t].shape) {
+      std::int64_t n = 0;
+      if (!pool_.is_integer_constant(size, &n)) return false;
+      own *= n + kernel_.lanes;
+    }
+    bytes += own + 128;
+  }
+  if (bytes > kWarpBytes) return false;
+  const auto at_most = [&](Expr e, std::int64_t n) { return pool_.apply(Op::le, {e, pool_.integer(n)}); };
+  const Expr many = pool_.both(at_most(select->extent, kLong), pool_.apply(Op::le, {pool_.integer(kManyRows), rows}));
+  warps_fit_ = pool_.both(at_most(rows, kWarps * 0x7fffffff), pool_.apply(Op::or_, {at_most(select->extent, kShort), many}));
+  return true;
+}
+
+std::string KernelPrinter::run_warps() {
+  if (!find_warps()) return "";
+  by_warp_ = true;
+  meet_ = "__syncwarp();";
+  launch.entry += "_warps";
+  launch.threads = 32 * kWarps;
+  place_tiles();
+  if (!pool_.is_integer_constant(launch.shared_bytes, &warp_bytes_)) return "";
+  launch.shared_bytes = pool_.integer(kWarps * warp_bytes_);
+  launch.slab_bytes = launch.zeroed_bytes = pool_.integer(0);
+  Expr rows = pool_.integer(1);
+  std::vector<std::string> counts;
+  for (const tile::GridDim& g : kernel_.grid) {
+    const Expr own = pool_.max(pool_.integer(0), pool_.sub(g.end, g.begin));
+    rows = pool_.mul(rows, own);
+    counts.push_back(value(own));
+  }
+  const Expr runs = kernel_.when ? pool_.both(kernel_.when, warps_fit_) : warps_fit_;
+  const Expr blocks = pool_.apply(Op::floordiv, {pool_.add(rows, pool_.integer(kWarps - 1)), pool_.integer(kWarps)});
+  launch.tasks = pool_.where(runs, blocks, pool_.integer(0));
+  line(fmt::format("long long rest = (long long)blockIdx.x * {} + threadIdx.x / 32;", kWarps));
+  line(fmt::format("if (rest >= {}) return;  // the whole warp", value(rows)));
+  for (std::size_t k = kernel_.grid.size(); k-- > 0;) {
+    const tile::GridDim& g = kernel_.grid[k];
+    line(fmt::format("const long long x{} = {} + {};", g.index, value(g.begin), k == 0 ? "rest" : fmt::format("quern_split(rest, {})", counts[k])));
+    indices_[g.index] = fmt::format("x{}", g.index);
+  }
+  block(kernel_.body);
+  return function(fmt::format("{}", launch.threads));
+}
+
+}  // namespace quern::cuda
