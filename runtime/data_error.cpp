@@ -19,7 +19,7 @@ void throw_data_error(const ir::Program& program, const cpu::Status& status) {
     v.source = status.source;
     v.position.assign(status.position, status.position + std::min<std::int32_t>(status.rank, 8));
   }
-  throw Error(Code::data, "error: " + compiler::describe(program, v));
+  throw Error(Code::data, fmt::format("error: {}", compiler::describe(program, v)));
 }
 
 std::string sharing_refused(const Binding& binding, std::size_t read) {

@@ -13,7 +13,7 @@ using namespace quern::runtime;
 namespace {
 
 aot::Image example() {
-  const Front front("kernel f<D>(x: f32[J*G,D], ids: i32[T] in 0:J nondecreasing, w: f32[G], scale: f32 = 1/sqrt(D), n: i64, inout y: f64[T]) -> (o: f32[T,D]) {\n"
+  const Front front("kernel f<D>(x: f32[J*G,D], ids: i32[T] in 0:J*G nondecreasing, w: f32[G], scale: f32 = 1/sqrt(D), n: i64, inout y: f64[T]) -> (o: f32[T,D]) {\n"
                     "  require G >= 1 or D < 5\n  o[t,d] = x[ids[t],d] * scale\n  y[t] = y[t] + f64(n)\n}",
                     "", "f");
   aot::Image image;
