@@ -264,7 +264,7 @@ void GroupLowering::emit(Block& out, const Stage& stage) {
   all.insert(all.end(), stage.axes.begin(), stage.axes.end());
   Nest nest = nest_for(stage, varying(all));
   Update u = update_for(stage);
-  if (input_.gpu && stage.form == Form::reduce && u.domain && !has_reuse(program_, stage)) bound_dims(nest, u);
+  if (stage.form == Form::reduce && u.domain && !has_reuse(program_, stage)) bound_dims(nest, u);
   const TensorId target = stage.targets[0];
   auto aim = [&](Update update, TensorId tensor, std::vector<Expr> subscripts) {
     update.subscripts = std::move(subscripts);

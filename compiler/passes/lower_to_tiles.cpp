@@ -422,8 +422,7 @@ tile::Module lower(Program program, const PlanInput& input) {
   Program& p = module.program;
   std::set<TensorId> workspace;
   std::size_t number = 0;
-  std::set<TensorId> apart;
-  if (input.gpu) apart = split_reductions(p, input);
+  const std::set<TensorId> apart = split_reductions(p, input);
   for (Group& group : widen_scatters(p, fuse_equations(p, apart))) {
     // Atomics let every point of a scatter be a task; in a fixed order only those that never meet are.
     if (input.gpu && group.stages[0].form == Form::scatter && !p.annotations.deterministic) group.grid = group.stages[0].free;
@@ -443,7 +442,7 @@ tile::Module lower(Program program, const PlanInput& input) {
     }
     const KernelPlan plan = plan_kernel(p, group, input);
     // Parts of sums over the rows of a matrix: where it has a few columns only, the threads are for the rows.
-    if (group.stages.size() == 1 && apart.contains(group.stages[0].targets[0]))
+    if (input.gpu && group.stages.size() == 1 && apart.contains(group.stages[0].targets[0]))
       for (const auto& [i, block] : plan.blocks) {
         if (block <= 8 || constant_extent(p, i)) continue;
         KernelPlan narrow = plan;

@@ -15,6 +15,8 @@ namespace {
 
 bool has_position(Reducer r) { return r == Reducer::argmax || r == Reducer::argmin; }
 
+constexpr std::int64_t kFewResults = 16;  // on a CPU
+
 struct Splitter {
   Program& program;
   const PlanInput& input;
@@ -29,6 +31,19 @@ struct Splitter {
     std::vector<Expr> found;
     if (e) for_each_node(pool, e, [&](Expr at) { if (pool[at].op == Op::read) found.push_back(at); });
     return found;
+  }
+
+  /// Whether reductions to many results read `t`, themselves or through others: they stream together in one pass.
+  bool feeds_many(TensorId t) const {
+    return std::any_of(program.equations.begin(), program.equations.end(), [&](const Equation& eq) {
+      const auto read = reads_of(eq.body);
+      if (std::none_of(read.begin(), read.end(), [&](Expr e) { return static_cast<TensorId>(pool[e].payload) == t; })) return false;
+      std::int64_t kept = 1;
+      const bool few = pool.is_integer_constant(points(program, eq.indices), &kept) && kept <= kFewResults;
+      const Op root = pool[eq.body].op;
+      if (!few && (root == Op::reduce || root == Op::scan || root == Op::topk_value)) return true;
+      return std::any_of(eq.targets.begin(), eq.targets.end(), [&](TensorId own) { return feeds_many(own); });
+    });
   }
 
   /// How many elements a part reduces, at least and so that there are about `parts` of them; none: stays whole.
@@ -62,6 +77,14 @@ struct Splitter {
     std::int64_t kept = 1, reduced = 1;
     const bool kept_known = pool.is_integer_constant(points(program, eq.indices), &kept);
     const bool reduced_known = pool.is_integer_constant(points(program, axes), &reduced);
+    if (!input.gpu) {
+      // More results than this are tasks enough. Parts follow the sizes alone: any number of threads gives the same bits.
+      if (!kept_known || kept > kFewResults || feeds_many(eq.targets[0])) return std::nullopt;
+      // Lanes are for what lies side by side. A domain that reads data has no test of its own for the end of a part.
+      if (!(rows || columns) || !reads_of(root.args[1]).empty()) return std::nullopt;
+      if (reduced_known && reduced * std::max<std::int64_t>(kept, 1) < 131072) return std::nullopt;
+      return Amount{32768, 256};
+    }
     if (columns && !rows) {
       if (kept_known && kept > 65536) return std::nullopt;
       if (reduced_known && (reduced < 512 || (kept_known && reduced * std::max<std::int64_t>(kept, 1) < 65536))) return std::nullopt;
@@ -86,6 +109,21 @@ struct Splitter {
     std::vector<IndexId> axes = root.axes;
     const auto amount = amount_of(eq, axes);
     if (!amount) return false;
+    std::vector<IndexId> uncut;
+    Expr inside = whole(1);  // points of what is not cut
+    if (!input.gpu && axes.size() > 1) {
+      // A CPU wants a few hundred parts: the outermost axis that has as many values is cut, the others stay.
+      const auto cut = std::find_if(axes.begin(), axes.end(), [&](IndexId a) {
+        std::int64_t n = 0;
+        return !pool.is_integer_constant(compiler::extent(program, a), &n) || n >= 64;
+      });
+      if (cut == axes.end()) return false;
+      const IndexId chosen = *cut;
+      uncut = axes;
+      std::erase(uncut, chosen);
+      inside = points(program, uncut);
+      axes = {chosen};
+    }
 
     // From the axis whose neighbours lie side by side outwards, each takes what fits into a part.
     std::reverse(axes.begin(), axes.end());
@@ -100,6 +138,7 @@ struct Splitter {
     constexpr std::int64_t kUnit = 256;  // parts begin at whole vectors
     Expr budget = quotient_up(pool.mul(reduced, pool.max(kept, whole(1))), whole(amount->parts));
     budget = pool.mul(quotient_up(pool.max(budget, whole(amount->least)), whole(kUnit)), whole(kUnit));
+    if (!uncut.empty()) budget = pool.max(quotient_up(compiler::extent(program, axes[0]), whole(amount->parts)), quotient_up(whole(amount->least), pool.max(inside, whole(1))));
     std::vector<Part> parts;
     for (IndexId a : axes) {
       const Expr extent = compiler::extent(program, a);
@@ -124,6 +163,11 @@ struct Splitter {
     }
     free.insert(free.end(), numbers.begin(), numbers.end());
     std::reverse(within.begin(), within.end());
+    if (!uncut.empty()) {
+      const IndexId cut = within[0];
+      within = root.axes;
+      std::replace(within.begin(), within.end(), axes[0], cut);
+    }
     domain = pool.substitute(domain, at);
     for (const Part& p : parts) domain = both(pool, pool.less(p.at, program.indices[p.axis].end), domain);
     const Expr body = pool.substitute(root.args[0], at);
@@ -231,7 +275,7 @@ struct Splitter {
 
   std::set<TensorId> run() {
     for (const Equation& eq : program.equations)
-      if (!split(eq) && !split_top(eq)) out.push_back(eq);
+      if (!split(eq) && !(input.gpu && split_top(eq))) out.push_back(eq);
     program.equations = std::move(out);
     return std::move(apart);
   }

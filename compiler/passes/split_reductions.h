@@ -1,4 +1,4 @@
-// Long reductions to few results become many short ones, so that every multiprocessor has its part.
+// Long reductions to few results become many short ones, so that every multiprocessor, every thread of a CPU has its part.
 #pragma once
 
 #include <set>

@@ -1,6 +1,10 @@
 // Every kernel of examples/ with every case: the interpreter runs it, and the CPU gives the interpreter's values within
 // its bound, the same bits twice, over poisoned outputs, with guard pages around every argument.
+#include <fstream>
+#include <iterator>
 #include <set>
+
+#include <fmt/format.h>
 
 #include "dsl/syntax/parse.h"
 #include "tests/catch.h"
@@ -68,6 +72,16 @@ TEST_CASE("large cases agree", "[.slow]") {
   for (const test::ExampleFile& file : test::examples())
     for (const fuzz::Case& which : file.cases)
       if (which.slow) agree(file, which);
+}
+
+TEST_CASE("plans for many tasks agree") {
+  // The sizes lie on both sides of where reductions are cut; tests/cuda_programs runs the same cases as CUDA text.
+  for (const char* name : {"reductions", "columns", "scans", "top", "sorts"}) {
+    std::ifstream in(fmt::format("{}/tests/cuda_programs/plans/{}.quern", QUERN_SOURCE_DIR, name));
+    const std::string text{std::istreambuf_iterator<char>(in), {}};
+    REQUIRE(!fuzz::cases_of(text).empty());
+    for (const fuzz::Case& which : fuzz::cases_of(text)) agree({name, text, {}}, which);
+  }
 }
 
 TEST_CASE("strided, reversed, transposed, offset, padded and repeated inputs are read in place") {

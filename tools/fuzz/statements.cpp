@@ -51,7 +51,22 @@ void Builder::scan_statement() {
   inner.mapped.push_back(time);  // bound by the scan: no map may bind it again inside
   std::string body;
   const auto part = [&] { return real(inner, 1); };
-  switch (rng.below(options.exact ? 3 : 8)) {
+  // What `prev` can leave: a polynomial under sum and mean, a term under max and min, over an axis of the reduction's own.
+  const auto over = [&](const char* reducer, const auto& text) {
+    IndexInfo* axis = new_index(literal_size(rng.between(0, 5)));
+    Scope within = with(inner, axis);
+    const std::string body = text(within);
+    const std::string domain = rng.chance(25) ? " where " + mask(within, 0) : "";
+    return std::string(reducer) + '[' + axis_text(*axis) + domain + "](" + body + ')';
+  };
+  const auto squashed = [&](Scope& s) { return "tanh(" + real(s, 1) + ')'; };
+  switch (rng.below(options.exact ? 3 : 13)) {
+    case 8: body = "0.125 * " + over(rng.pick({"sum", "mean"}), [&](Scope& s) { return "prev * " + squashed(s) + rng.pick({" + ", " - "}) + real(s, 1); }); break;
+    case 9: body = over("mean", [&](Scope& s) { return "(0.25 * prev - " + squashed(s) + ") ** 2 * 0.125"; }); break;
+    case 10: body = "0.5 * " + over(rng.pick({"max", "min"}), [&](Scope& s) { return rng.pick({"prev + ", "prev - "}) + squashed(s); }); break;
+    case 11: body = rng.chance(50) ? over("max", [&](Scope& s) { return "max(prev * 0.5, " + real(s, 1) + ')'; })
+                                   : over("min", [&](Scope& s) { return "min(" + real(s, 1) + ", prev * 0.5)"; }); break;
+    case 12: body = "tanh(prev) * 0.5 + 0.125 * " + over("sum", [&](Scope& s) { return '(' + squashed(s) + " - prev) * " + squashed(s); }); break;
     case 0: body = "prev + " + part(); break;
     case 1: body = "max(prev, " + part() + ')'; break;
     case 2: body = "where(" + boolean(inner, 0) + ", prev, " + part() + ')'; break;

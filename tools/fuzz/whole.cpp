@@ -209,12 +209,24 @@ std::string Builder::whole(const Shape& shape, int depth) {
       break;
     case 6:
       if (rank >= 1) {
-        TensorInfo& a = parameter(float_type(), without(shape, 0));
-        if (shape[0].text == "2" && rank >= 2) {
-          a.used = true;
-          return "stack([" + a.name + ", " + whole(without(shape, 0), depth - 1) + "], axis=0)";
+        // A new axis of as many parts as a literal size has.
+        std::vector<std::size_t> axes;
+        for (std::size_t n = 0; n < shape.size(); ++n)
+          if (shape[n].text == std::to_string(shape[n].value) && shape[n].value >= 1 && shape[n].value <= 4) axes.push_back(n);
+        if (axes.empty()) break;
+        const std::size_t axis = rng.pick(axes);
+        const Shape part = without(shape, axis);
+        std::string parts;
+        for (std::int64_t n = 0; n < shape[axis].value; ++n) {
+          if (n > 0 && rng.chance(40)) {
+            parts += ", " + whole(part, depth - 1);
+          } else {
+            TensorInfo& a = parameter(float_type(), part);
+            a.used = true;
+            parts += (n ? ", " : "") + a.name;
+          }
         }
-        tensors.pop_back();
+        return "stack([" + parts + "], axis=" + std::to_string(axis) + ')';
       }
       break;
     default:
