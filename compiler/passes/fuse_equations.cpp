@@ -246,8 +246,22 @@ struct Fuser {
     return true;
   }
 
-  /// Larger than everything the program is given or gives: its extents are not part of any other shape.
-  bool expands(const Stage& s) const {
+  /// Read by no contraction but those that read the results too: a bias or a mask, as large as the scores that it goes with.
+  bool goes_with(TensorId t, TensorId results) const {
+    return std::none_of(stages.begin(), stages.end(), [&](const Stage& s) {
+      bool reads = false, reads_results = false;
+      for_each_read(pool, s, [&](Expr, const Node& n) {
+        reads |= static_cast<TensorId>(n.payload) == t;
+        reads_results |= static_cast<TensorId>(n.payload) == results;
+      });
+      return reads && !reads_results && has_reuse(program, s);
+    });
+  }
+
+  /// Larger than everything the program is given or gives: its extents are not part of any other shape. Where its reader keeps
+  /// an index, what only goes with a contraction's results does not count.
+  bool expands(const Stage& s, const Stage& reader) const {
+    const bool contracts = has_reuse(program, s) && !reader.free.empty();
     std::vector<Expr> own;
     for (IndexId i : s.free) {
       const Expr e = pool.sub(program.indices[i].end, program.indices[i].begin);
@@ -256,6 +270,7 @@ struct Fuser {
     }
     for (const Tensor& t : program.tensors) {
       if (t.role != Role::input && t.role != Role::output) continue;
+      if (contracts && t.role == Role::input && goes_with(static_cast<TensorId>(&t - program.tensors.data()), s.targets[0])) continue;
       std::vector<Expr> shape = t.shape;
       const bool inside = std::all_of(own.begin(), own.end(), [&](Expr e) {
         auto it = std::find(shape.begin(), shape.end(), e);
@@ -280,7 +295,7 @@ struct Fuser {
     const Stage& from = stages[p];
     const Stage& to = stages[c];
     if (from.form == Form::scatter || to.form == Form::scatter || copies_entry(from)) return Gain::none;
-    if (expands(from) || is_replicable(program, from)) return Gain::memory;
+    if (expands(from, to) || is_replicable(program, from)) return Gain::memory;
     if (to.form == Form::pointwise && to.free.size() == from.free.size()) return Gain::epilogue;
     if (!has_reuse(program, from) && !has_reuse(program, to)) return Gain::locality;
     return Gain::none;

@@ -47,6 +47,7 @@ class GroupLowering {
   void share(const std::function<bool(ir::Expr)>& costly);
   bool is_score(ir::Expr e) const;
   void stage_operands();
+  void stage_elements(Stage& stage, std::unordered_map<ir::Expr, ir::Expr>& known, std::vector<Stage>& result);
   void place_stages();
   void make_tiles();
   bool prepare_running();

@@ -163,11 +163,33 @@ void GroupLowering::share(const std::function<bool(Expr)>& costly) {
 
 /// Operands of a stage with reuse get a tile of their own where that pays: computed sub-expressions and converted or
 /// packed reads that lack one of its indices would otherwise be evaluated again for each of that index's values.
+/// Small floats from memory for each row and streamed index, side by side along one of them, come as a tile: it can be on its way
+/// while products are summed.
+void GroupLowering::stage_elements(Stage& stage, std::unordered_map<Expr, Expr>& known, std::vector<Stage>& result) {
+  if (!plan_.stream || !plan_.lane || !stage.has(*plan_.stream)) return;
+  const std::set<IndexId> wanted{*plan_.lane, *plan_.stream};
+  const Ranges ranges(program_);
+  stage.body = pool_.rewrite(stage.body, [&](Expr e) -> Expr {
+    const Node n = pool_[e];
+    if (n.op != Op::read || (n.type != DType::f16 && n.type != DType::bf16) || producer(static_cast<TensorId>(n.payload))) return {};
+    if (auto it = known.find(e); it != known.end()) return it->second;
+    const auto free = varying(pool_.free_indices(e));
+    bool adjacent = false;
+    for (IndexId i : free) adjacent |= step_along(program_, input_, static_cast<TensorId>(n.payload), n.args, i) == Step::adjacent;
+    if (std::set<IndexId>(free.begin(), free.end()) != wanted || !adjacent || !ranges.reads_in_range(e, {})) return {};
+    Stage operand = operand_stage(fmt::format("{}_elements", program_.tensors[static_cast<TensorId>(n.payload)].name), stage.equation, free, e);
+    known[e] = pool_.read(operand.targets[0], n.type, operand.subscripts);
+    result.push_back(std::move(operand));
+    return known[e];
+  });
+}
+
 void GroupLowering::stage_operands() {
   std::unordered_map<Expr, Expr> known;  // operand -> read of its tile's tensor
   std::vector<Stage> result;
   for (Stage stage : group_.stages) {
     if (!has_reuse(program_, stage)) {
+      if (plan_.matrix) stage_elements(stage, known, result);
       result.push_back(std::move(stage));
       continue;
     }

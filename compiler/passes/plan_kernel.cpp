@@ -187,6 +187,7 @@ struct Planner {
       }
       const auto row = blocked_row();
       const std::int64_t rows = matrix && widest_result <= 128 ? 128 : 64;
+      plan.matrix = matrix;
       plan.blocks[*plan.lane] = rows;
       if (row) plan.blocks[*row] = rows;
       plan.stream = choose_stream();

@@ -22,6 +22,7 @@ struct KernelPlan {
   std::int64_t stream_block = 64;
   int row_unroll = 12;                          // register tile of a stage with reuse: rows x vectors
   int lane_unroll = 2;
+  bool matrix = false;                          // GPU: every stage with reuse multiplies small floats
 };
 
 /// What the planner may assume.

@@ -81,6 +81,7 @@ class Arranger {
   bool find_operands();
   bool fits_fragments(const Nest& nest) const;
   bool is_copy(const Nest& nest) const;
+  void find_elements();
   void place_tiles();
   std::int64_t registers_at_once() const;
   template <class See> void each_access(const Nest& nest, See see) const;
@@ -274,6 +275,36 @@ bool Arranger::is_copy(const Nest& nest) const {
   return true;
 }
 
+/// Tiles of small floats that a loop copies from memory and nests on fragments read at the point.
+void Arranger::find_elements() {
+  for (const Nest* n : nests) {
+    if (!in_loops.contains(n) || n->updates.size() != 1 || n->dims.size() != 2) continue;
+    const Update& u = n->updates[0];
+    if (u.kind != UpdateKind::store || result.operands.contains(u.target) || !scratch.contains(u.target) || !is_operand_tile(u.target)) continue;
+    if (const DType type = program.tensors[u.target].type; type != DType::f16 && type != DType::bf16) continue;
+    const auto dims = dims_of(*n, u.subscripts);
+    if (!dims || dims->size() != 2 || !has(*n, result.row)) continue;
+    OperandTile tile;
+    tile.dims = *dims;
+    bool ok = true;
+    for (int k = 0; k < 2; ++k) {
+      const IndexId i = (*dims)[static_cast<std::size_t>(k)];
+      const auto column = result.column_tiles.find(i);
+      ok = ok && (i == result.row || column != result.column_tiles.end());
+      if (ok) (k == 0 ? tile.rows : tile.columns) = i == result.row ? result.rows() : column->second * 8;
+    }
+    for (const Nest* reader : nests)
+      each_access(*reader, [&](TensorId t, const std::vector<Expr>& subscripts, bool write) {
+        if (t == u.target && !write) ok = ok && fits_fragments(*reader) && dims_of(*reader, subscripts) == dims;
+      });
+    if (!ok) continue;
+    tile.pitch = tile.columns + 8;
+    result.operands[u.target] = tile;
+    if (is_copy(*n)) result.elements.insert(u.target);
+    else result.operands.erase(u.target);
+  }
+}
+
 /// Tiles that every nest meets at the point at hand stay in registers; the others, and the nests that need them so, do not.
 void Arranger::place_tiles() {
   for (const Nest* n : nests) {
@@ -407,6 +438,7 @@ std::optional<Arrangement> Arranger::run() {
       result.contractions[n] = *c;
     }
     if (!ok || !find_operands()) continue;
+    find_elements();
     place_tiles();
     // Every contraction's sum has to be in registers, and what it takes from registers too.
     std::int64_t taken = registers_at_once();

@@ -46,6 +46,7 @@ struct Arrangement {
   std::map<const tile::Nest*, Contraction> contractions;
   std::map<ir::TensorId, std::vector<ir::IndexId>> registers;  // the row, or the row and a column index
   std::map<ir::TensorId, OperandTile> operands;
+  std::set<ir::TensorId> elements;            // of `operands`: read by nests on fragments at the point, not by products
   std::set<ir::TensorId> row_vectors;           // in memory, a value for each row of the block, filled before the first loop
 
   int rows() const { return 16 * row_tiles * warps; }

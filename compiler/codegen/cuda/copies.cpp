@@ -168,6 +168,10 @@ KernelPrinter::Pipeline KernelPrinter::pipeline_of(const tile::For& loop) const 
     copies.push_back(c);
   }
   std::stable_sort(copies.begin(), copies.end(), [](const Copy& a, const Copy& b) { return a.first < b.first; });
+  // Elements that are done with before the last wait come with the first tile: one wait less.
+  for (Copy& c : copies)
+    if (arranged_->elements.contains(c.nest->updates[0].target) && c.last < copies.back().first) c.first = copies.front().first;
+  std::stable_sort(copies.begin(), copies.end(), [](const Copy& a, const Copy& b) { return a.first < b.first; });
   std::size_t last_of_first = 0;
   for (const Copy& c : copies) {
     if (p.waits.empty() || p.waits.back() != c.first) p.waits.push_back(c.first), p.groups.emplace_back();

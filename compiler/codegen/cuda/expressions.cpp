@@ -19,7 +19,7 @@ bool KernelPrinter::touches_memory(Expr e) const {
   if (!e) return false;
   compiler::for_each_node(pool_, e, [&](Expr at) {
     const auto t = static_cast<TensorId>(pool_[at].payload);
-    found |= pool_[at].op == Op::read && !in_registers(t) && !is_row_vector(t) && !(in_fragment_ && is_constant_of_task(at));
+    found |= pool_[at].op == Op::read && !in_registers(t) && !is_filled(t) && !(in_fragment_ && is_constant_of_task(at));
   });
   return found;
 }
@@ -225,6 +225,7 @@ std::string KernelPrinter::read(Expr e) {
   const auto tensor = static_cast<TensorId>(n.payload);
   const Tensor& t = program_.tensors[tensor];
   if (in_registers(tensor)) return define(e, register_element(tensor));
+  if (auto it = pairs_.find(e.id); it != pairs_.end()) return define(e, from_stored(t.type, fmt::format("(unsigned short)({} >> (e * 16))", it->second)));
   if (auto it = vector_reads_.find(e.id); it != vector_reads_.end()) return define(e, t.type == DType::bf16 ? it->second + ".bf16(e)" : from_stored(t.type, it->second + ".at[e]"));
   if (!(n.flags & kChecked)) {
     const std::string offset = offset_text(tensor, n.args);

@@ -23,8 +23,34 @@ bool KernelPrinter::in_registers(TensorId t) const {
   return arranged_ && arranged_->registers.contains(t);
 }
 
-/// Of a nest on fragments: read at the row at hand, which is there whether or not it exists.
-bool KernelPrinter::is_row_vector(TensorId t) const { return in_fragment_ && arranged_ && arranged_->row_vectors.contains(t); }
+/// Of a nest on fragments: read at the point at hand, which is there whether or not it exists.
+bool KernelPrinter::is_filled(TensorId t) const {
+  return in_fragment_ && arranged_ && (arranged_->row_vectors.contains(t) || arranged_->elements.contains(t));
+}
+
+/// Both columns of a thread's pair in one access, where the tile has them side by side.
+void KernelPrinter::load_pairs(const Nest& nest, const Dim& column) {
+  std::set<std::uint32_t> seen;
+  for (const Update& u : nest.updates)
+    for (Expr root : {u.body, u.domain}) {
+      if (!root) continue;
+      compiler::for_each_node(pool_, root, [&](Expr e) {
+        const Node n = pool_[e];
+        const auto t = static_cast<TensorId>(n.payload);
+        if (n.op != Op::read || !arranged_->elements.contains(t) || arranged_->operands.at(t).dims[1] != column.index || !seen.insert(e.id).second) return;
+        const std::string name = fresh("pair");
+        line(fmt::format("unsigned {};", name));
+        open("");
+        scopes_.emplace_back();
+        line("const int e = 0;");
+        declare_column(column);
+        line(fmt::format("{} = *(const unsigned*)({} + ({}));", name, tensor_pointer(t), offset_text(t, n.args)));
+        scopes_.pop_back();
+        close();
+        pairs_[e.id] = name;
+      });
+    }
+}
 
 /// The element of a register tile at the point at hand.
 std::string KernelPrinter::register_element(TensorId t) const {
@@ -115,7 +141,7 @@ void KernelPrinter::hoist(Expr e, IndexId column, const std::set<TensorId>& writ
       if (x.op == Op::accumulator || x.op == Op::previous) safe = false;
       if (x.op != Op::read) return;
       const auto t = static_cast<TensorId>(x.payload);
-      safe &= in_registers(t) || is_row_vector(t) ? !written.contains(t) : is_constant_of_task(at);
+      safe &= in_registers(t) || is_filled(t) ? !written.contains(t) : is_constant_of_task(at);
     });
     if (safe) {
       value(e);
@@ -236,6 +262,7 @@ void KernelPrinter::fragment_nest(const Nest& nest) {
       scopes_.pop_back();
       for (Scope& scope : scopes_) std::erase_if(scope.names, [&](const auto& entry) { return pool_.depends_on(Expr{entry.first}, column->index); });
     }
+    load_pairs(nest, *column);
     line("#pragma unroll");
     open("for (int e = 0; e < 2; ++e)");
     scopes_.emplace_back();
@@ -249,6 +276,7 @@ void KernelPrinter::fragment_nest(const Nest& nest) {
     if (branch) close();
     scopes_.pop_back();
     close();
+    pairs_.clear();
     if (memory) {
       store_vectors();
       vector_reads_.clear();

@@ -216,7 +216,8 @@ class KernelPrinter {
 
   // Fragments (fragments.cpp); only with an arrangement.
   bool in_registers(ir::TensorId tensor) const;
-  bool is_row_vector(ir::TensorId tensor) const;
+  bool is_filled(ir::TensorId tensor) const;
+  void load_pairs(const tile::Nest& nest, const tile::Dim& column);
   std::string register_element(ir::TensorId tensor) const;
   bool is_constant_of_task(ir::Expr read) const;
   void declare_registers();
@@ -279,6 +280,7 @@ class KernelPrinter {
   std::int64_t scan_bytes_ = 0;         // shared memory of items of scans
   std::string links_;                   // chained kernels: tasks of one chain
   std::unordered_map<std::uint32_t, std::string> vector_reads_;  // read -> the array that holds the vector
+  std::unordered_map<std::uint32_t, std::string> pairs_;         // read -> two small floats in a word
   std::map<std::size_t, VectorStore> vector_stores_;             // by update of the nest
   std::size_t update_ = 0;                                       // being printed
   std::string team_mask_ = "team_mask";
