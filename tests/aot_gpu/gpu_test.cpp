@@ -1,0 +1,83 @@
+// GPU functions made ahead of time: values, streams that are not waited for, refusals, on the emulated driver.
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include <quern/gpu.h>
+#include <quern/quern.h>
+
+#include "kernels.h"
+#include "tests/catch.h"
+#include "tests/cuda_runtime/emulated_gpu.h"
+
+using quern::Tensor;
+using quern::TensorView;
+
+namespace {
+
+Tensor random_tensor(quern::Sizes shape, unsigned seed) {
+  Tensor t(quern::f32, shape);
+  std::mt19937 generator(seed);
+  std::normal_distribution<float> normal;
+  for (std::int64_t i = 0; i < t.view().count(); ++i) static_cast<float*>(t.view().data())[i] = normal(generator);
+  return t;
+}
+const float* floats(const Tensor& t) { return static_cast<const float*>(t.view().data()); }
+float* written(const Tensor& t) { return static_cast<float*>(t.view().data()); }
+
+}  // namespace
+
+TEST_CASE("attention on a GPU is attention on the CPU") {
+  for (const std::int64_t d : {16, 64})
+    for (const auto& [m, n] : {std::pair<std::int64_t, std::int64_t>{37, 41}, {1, 1}, {5, 0}}) {
+      INFO("M=" << m << " N=" << n << " D=" << d);
+      const Tensor q = random_tensor({m, d}, 1), k = random_tensor({n, d}, 2), v = random_tensor({n, d}, 3), wanted(quern::f32, {m, d});
+      REQUIRE(g_attention(d, m, n, floats(q), nullptr, floats(k), nullptr, floats(v), nullptr, nullptr, written(wanted), nullptr, nullptr) == QUERN_OK);
+      const Tensor gq = quern::to_gpu(q.view()), gk = quern::to_gpu(k.view()), gv = quern::to_gpu(v.view());
+      const Tensor go = quern::gpu_tensor(quern::f32, {m, d});
+      const auto check = [&] {
+        const Tensor found = quern::to_host(go.view());
+        for (std::int64_t i = 0; i < m * d; ++i) CHECK(std::abs(floats(found)[i] - floats(wanted)[i]) <= 3e-6f);
+      };
+      REQUIRE(g_attention_cuda(d, m, n, floats(gq), nullptr, floats(gk), nullptr, floats(gv), nullptr, nullptr, written(go), nullptr, nullptr) == QUERN_OK);
+      check();
+      // Into the transposed: other strides, on a stream that is waited for here.
+      quern_test::OwnStream stream;
+      quern_call call{};
+      call.stream = stream.get();
+      call.no_wait = 1;
+      const float scale = 1 / std::sqrt(static_cast<float>(d));
+      const std::int64_t strides[2] = {1, m};
+      const Tensor turned = quern::gpu_tensor(quern::f32, {d, m});
+      REQUIRE(g_attention_cuda(d, m, n, floats(gq), nullptr, floats(gk), nullptr, floats(gv), nullptr, &scale, written(turned), strides, &call) == QUERN_OK);
+      const Tensor back = quern::to_host(turned.view());
+      for (std::int64_t i = 0; i < m; ++i)
+        for (std::int64_t j = 0; j < d; ++j) CHECK(std::abs(floats(back)[j * m + i] - floats(wanted)[i * d + j]) <= 3e-6f);
+    }
+}
+
+TEST_CASE("inout, small floats, data errors and refusals on a GPU") {
+  const Tensor x = random_tensor({3, 8}, 4), mean_of = quern::gpu_tensor(quern::f64, {3});
+  const Tensor gx = quern::to_gpu(x.view());
+  REQUIRE(g_normalise_cuda(3, 8, written(gx), nullptr, 0.0, 0, static_cast<double*>(mean_of.view().data()), nullptr, nullptr) == QUERN_OK);
+  const Tensor centred = quern::to_host(gx.view());
+  for (std::int64_t m = 0; m < 3; ++m) {
+    float sum = 0;
+    for (std::int64_t n = 0; n < 8; ++n) sum += floats(centred)[m * 8 + n];
+    CHECK(std::abs(sum) < 1e-5f);
+  }
+
+  Tensor ids(quern::i32, {2});
+  static_cast<std::int32_t*>(ids.view().data())[0] = 1;
+  static_cast<std::int32_t*>(ids.view().data())[1] = 3;
+  const Tensor gids = quern::to_gpu(ids.view()), go = quern::gpu_tensor(quern::f32, {2, 8});
+  CHECK(g_gather_cuda(3, 8, 2, floats(gx), nullptr, static_cast<const std::int32_t*>(gids.view().data()), nullptr, written(go), nullptr, nullptr) == QUERN_DATA);
+  CHECK(std::string(quern_aot_message()) == "error: ids[1] = 3 is outside axis 0 of 'x', which has 3 entries");
+
+  CHECK(g_gather_cuda(3, 8, 2, nullptr, nullptr, static_cast<const std::int32_t*>(gids.view().data()), nullptr, written(go), nullptr, nullptr) == QUERN_INVALID_ARGUMENT);
+  quern_call call{};
+  call.gpu = 7;
+  CHECK(g_gather_cuda(3, 8, 2, floats(gx), nullptr, static_cast<const std::int32_t*>(gids.view().data()), nullptr, written(go), nullptr, &call) == QUERN_INVALID_ARGUMENT);
+  INFO(quern_aot_message());
+  CHECK(std::string(quern_aot_message()).find("7") != std::string::npos);
+}
