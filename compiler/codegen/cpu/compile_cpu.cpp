@@ -2,6 +2,7 @@
 // pipeline. Each compile has a context and a target machine of its own, so compiles may run side by side.
 #include "compiler/codegen/cpu/compile_cpu.h"
 
+#include <fmt/format.h>
 #include <llvm/ADT/StringExtras.h>
 #include <llvm/ADT/StringMap.h>
 #include <llvm/IR/LegacyPassManager.h>
@@ -42,7 +43,7 @@ void initialise() {
 std::string host_features() {
   const llvm::StringMap<bool> found = llvm::sys::getHostCPUFeatures();
   std::vector<std::string> list;
-  for (const auto& entry : found) list.push_back((entry.second ? "+" : "-") + entry.first().str());
+  for (const auto& entry : found) list.push_back(fmt::format("{}{}", entry.second ? '+' : '-', std::string_view(entry.first())));
   std::sort(list.begin(), list.end());
   return llvm::join(list, ",");
 }
