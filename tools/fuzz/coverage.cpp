@@ -29,9 +29,16 @@ constexpr ir::Op kOperators[] = {
 };
 constexpr std::string_view kForms[] = {"scan", "topk", "einsum", "view", "let", "scatter +=", "scatter max=", "scatter min=", "inout",
                                        "domain", "pair", "slice", "None", "...", ".T", "@", "fact range", "fact nondecreasing",
-                                       "compile-time name", "scalar parameter", "several axes"};
+                                       "compile-time name", "scalar parameter", "several axes", "prev under a reduction", "stack"};
 
 using Found = std::set<std::string>;
+
+bool uses_prev(const ast::Expr& e) {
+  if (const auto* n = std::get_if<ast::NameUse>(&e.node)) return n->name == "prev";
+  bool found = false;
+  for_each_child(e, [&](const ast::Expr& child) { found |= uses_prev(child); });
+  return found;
+}
 
 void look(const ast::Expr& e, Found& found, const std::set<std::string>& tensors) {
   if (const auto* u = std::get_if<ast::Unary>(&e.node)) found.insert("operator " + std::string(ir::info(u->op).name));
@@ -58,6 +65,7 @@ void look(const ast::Expr& e, Found& found, const std::set<std::string>& tensors
         if (callee == ir::info(op).name) found.insert("operator " + callee), known = true;
     if (dtype_from_name(callee)) found.insert("cast to " + callee), known = true;
     if (callee == "topk") found.insert("form topk"), known = true;
+    if (callee == "stack") found.insert("form stack"), known = true;
     if (!known && callee[0] != 'f') found.insert("whole " + callee);
   }
   if (const auto* s = std::get_if<ast::Subscript>(&e.node)) {
@@ -71,6 +79,7 @@ void look(const ast::Expr& e, Found& found, const std::set<std::string>& tensors
   if (const auto* f = std::get_if<ast::AxisForm>(&e.node)) {
     if (f->kind == ast::FormKind::reduce) found.insert("reducer " + std::string(name(f->reducer)));
     if (f->kind == ast::FormKind::map) found.insert("map " + std::string(name(f->map)));
+    if (f->kind == ast::FormKind::reduce && uses_prev(e)) found.insert("form prev under a reduction");
     if (f->kind == ast::FormKind::scan) found.insert("form scan");
     if (f->kind == ast::FormKind::topk) found.insert("form topk");
     if (f->domain) found.insert("form domain");
