@@ -24,15 +24,25 @@ struct Word {
     slab,     // address of device memory: `slab_bytes` for each block of the grid, 256-byte aligned
     tasks,    // i64: the value of `tasks`
     zeroed,   // address of `zeroed_bytes` of device memory, 256-byte aligned, cleared before the launch
+    mapped,   // i64: bit k is set where tensor map k could be made for the tensor of this call
   };
   Kind kind = data;
   std::uint32_t id = 0;
   int axis = 0;
 };
 
+/// A tensor map for copies of boxes by hardware (cuTensorMapEncodeTiled): 16-bit elements, 128-byte swizzle, zeros outside.
+/// It can be made when the tensor starts on a multiple of 16 bytes, axes[0] has stride 1, all other strides are multiples
+/// of 16 bytes and no extent is 0.
+struct TensorMap {
+  ir::TensorId tensor = 0;
+  std::vector<int> axes;           // of the tensor, the fastest first; 2 to 5, all of them
+  std::vector<std::uint32_t> box;  // elements along each
+};
+
 /// One launch. Expressions are i64 over the symbols of CudaModule::program.
 struct KernelLaunch {
-  std::string entry;           // extern "C" name; one parameter: the words, by value
+  std::string entry;           // extern "C" name; one parameter: the maps and the words, by value
   int threads = 128;           // of a block
   ir::Expr tasks;              // 0 = nothing to launch; block b does tasks b, b + blocks, ...
   int blocks_per_multiprocessor = 0;  // grid = min(tasks, this x multiprocessors); 0 = one block a task (at most 2^31 - 1)
@@ -40,6 +50,7 @@ struct KernelLaunch {
   ir::Expr slab_bytes;         // per block; 0 = none
   ir::Expr zeroed_bytes;       // for the whole launch; 0 = none
   std::vector<Word> words;     // at most 500
+  std::vector<TensorMap> maps; // 128 bytes each, 64-byte aligned, before the words in the parameter block
 };
 
 struct CudaModule {
