@@ -117,6 +117,7 @@ struct Kernel {
   int lanes = 16;               // elements of one vector in this kernel, whatever their type (16: f32 on AVX-512)
   std::vector<GridDim> grid;
   Expr when;                      // bool over sizes: nothing runs where it is false; none = always
+  int groups = 0;                 // GPU: warp groups that compute, 64 rows each, while one more loads; 0 = no roles
   bool chained = false;           // tasks along the last grid dim pass the state of the body's one scan on, in order (GPU)
   std::vector<TensorId> scratch;  // row-major, last axis padded to whole vectors (`lanes`); shapes over symbols
   Block body;

@@ -21,6 +21,7 @@ GroupLowering::GroupLowering(Program& program, Group group, KernelPlan plan, con
     : program_(program), pool_(program.pool), group_(std::move(group)), plan_(std::move(plan)), input_(input) {
   kernel_.name = std::move(name);
   kernel_.lanes = plan_.lanes;
+  kernel_.groups = plan_.groups;
 }
 
 void GroupLowering::make_grid() {
@@ -462,7 +463,8 @@ tile::Module lower(Program program, const PlanInput& input) {
       if (!chain->when) continue;
       when = negation(p.pool, chain->when);
     }
-    const KernelPlan plan = plan_kernel(p, group, input);
+    const auto roles = input.roles.find(number);
+    const KernelPlan plan = plan_kernel(p, group, input, roles == input.roles.end() ? RoleShape{} : roles->second);
     // Parts of sums over the rows of a matrix: where it has a few columns only, the threads are for the rows.
     if (input.gpu && group.stages.size() == 1 && apart.contains(group.stages[0].targets[0]))
       for (const auto& [i, block] : plan.blocks) {

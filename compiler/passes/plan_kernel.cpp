@@ -41,10 +41,11 @@ struct Planner {
   Program& program;
   const Group& group;
   const PlanInput& input;
+  RoleShape roles;
   std::set<TensorId> local;  // computed in this group
   KernelPlan plan;
 
-  Planner(Program& p, const Group& g, const PlanInput& in) : program(p), group(g), input(in) {
+  Planner(Program& p, const Group& g, const PlanInput& in, const RoleShape& r) : program(p), group(g), input(in), roles(r) {
     for (const Stage& s : group.stages) for (TensorId t : s.targets) local.insert(t);
   }
 
@@ -186,6 +187,14 @@ struct Planner {
             if (auto extent = constant_extent(program, i)) widest_result = std::max(widest_result, *extent);
       }
       const auto row = blocked_row();
+      if (matrix && roles.groups > 0) {
+        plan.groups = roles.groups;
+        plan.blocks[*plan.lane] = 64 * roles.groups;
+        if (row) plan.blocks[*row] = roles.columns;
+        plan.stream = choose_stream();
+        plan.stream_block = row ? 64 : roles.stream_block;
+        return;
+      }
       const std::int64_t rows = matrix && widest_result <= 128 ? 128 : 64;
       plan.matrix = matrix;
       plan.blocks[*plan.lane] = rows;
@@ -308,8 +317,8 @@ struct Planner {
 
 }  // namespace
 
-KernelPlan plan_kernel(Program& program, const Group& group, const PlanInput& input) {
-  return Planner(program, group, input).run();
+KernelPlan plan_kernel(Program& program, const Group& group, const PlanInput& input, const RoleShape& roles) {
+  return Planner(program, group, input, roles).run();
 }
 
 }  // namespace quern::compiler

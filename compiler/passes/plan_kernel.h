@@ -14,6 +14,15 @@
 
 namespace quern::compiler {
 
+/// Blocks of a kernel whose warps have roles (GPU, tile::Kernel::groups).
+struct RoleShape {
+  int groups = 0;                   // 64 rows each; 0 = none
+  std::int64_t stream_block = 64;   // of a streamed index
+  std::int64_t columns = 256;       // of a product's result
+
+  friend bool operator==(const RoleShape&, const RoleShape&) = default;
+};
+
 struct KernelPlan {
   int lanes = 16;                               // elements of one vector
   std::optional<ir::IndexId> lane;              // runs in vector lanes wherever a stage has it
@@ -23,6 +32,7 @@ struct KernelPlan {
   int row_unroll = 12;                          // register tile of a stage with reuse: rows x vectors
   int lane_unroll = 2;
   bool matrix = false;                          // GPU: every stage with reuse multiplies small floats
+  int groups = 0;                               // as in tile::Kernel
 };
 
 /// What the planner may assume.
@@ -30,9 +40,10 @@ struct PlanInput {
   cpu::Target target;
   std::vector<cpu::TensorLayout> layouts;  // by TensorId; missing: the last axis has stride 1
   bool gpu = false;                        // a task is done by a block of threads; a warp is a vector of 32 lanes
+  std::map<std::size_t, RoleShape> roles;  // by kernel; for those that do nothing but products of small floats
 };
 
-KernelPlan plan_kernel(ir::Program& program, const Group& group, const PlanInput& input);
+KernelPlan plan_kernel(ir::Program& program, const Group& group, const PlanInput& input, const RoleShape& roles = {});
 
 /// Element distance of neighbours along `index` in a read or store at these subscripts: 0 = the same element for all,
 /// 1 = adjacent, other = far apart or unknown.

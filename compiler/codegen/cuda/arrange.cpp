@@ -224,6 +224,8 @@ bool Arranger::find_operands() {
     };
     if (!add(c.right, c.column)) return false;
     c.left_in_registers = !add(c.left, result.row);
+    c.tiles = {static_cast<TensorId>(pool[c.right].payload)};
+    if (!c.left_in_registers) c.tiles.push_back(static_cast<TensorId>(pool[c.left].payload));
     // Points outside a domain become zeros on fragments only.
     if (!c.left_in_registers && nest->updates[0].domain) return false;
   }
@@ -425,8 +427,9 @@ std::optional<Arrangement> Arranger::run() {
     result = {};
     result.row = row;
     const auto block = extent_of(pool, dim_of(*found[0], row));
+    if (kernel.groups > 0) result.warps = 4 * kernel.groups;
     result.row_tiles = static_cast<int>(block->most / (16 * result.warps));
-    bool ok = true;
+    bool ok = result.rows() == block->most;
     for (const Nest* n : found) {
       const auto c = contraction(*n);
       if (!c) { ok = false; break; }
@@ -450,6 +453,7 @@ std::optional<Arrangement> Arranger::run() {
         });
     }
     if (!ok) continue;
+    if (kernel.groups > 0) return result;  // whether they fit is weighed with the roles
     // More warps with fewer rows each where a warp's rows would not fit in its registers.
     while (taken > kMostTileRegisters && result.row_tiles > 1) {
       result.row_tiles /= 2;

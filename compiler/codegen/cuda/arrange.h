@@ -28,18 +28,19 @@ struct Contraction {
   ir::IndexId inner = 0, column = 0;
   bool bf16 = false;         // else f16
   bool left_in_registers = false;  // evaluated on fragments; else read from an operand tile
+  std::vector<ir::TensorId> tiles;  // operand tiles that it reads
 };
 
 /// A tile in shared memory that matrix instructions read: rows of `pitch` elements, zeros beyond the extents.
 struct OperandTile {
   std::vector<ir::IndexId> dims;  // 2, as it is subscripted; the last lies side by side
   std::int64_t rows = 0, columns = 0;  // padded to multiples of 16
-  std::int64_t pitch = 0;         // 8 more than `columns`: eight rows then lie in eight different banks
+  std::int64_t pitch = 0;         // 8 more than `columns`: eight rows then lie in eight different banks (roles: swizzled, see Ring)
 };
 
 struct Arrangement {
   ir::IndexId row = 0;
-  int warps = 4;
+  int warps = 4;                              // that compute
   int row_tiles = 1;                          // 16 rows each, per warp
   std::map<ir::IndexId, int> column_tiles;    // 8 columns each; even
   std::map<const tile::Nest*, NestKind> kinds;

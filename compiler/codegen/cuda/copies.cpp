@@ -183,6 +183,36 @@ KernelPrinter::Pipeline KernelPrinter::pipeline_of(const tile::For& loop) const 
   return p;
 }
 
+/// What `body` prints, with the loop index at another place.
+void KernelPrinter::with_index(IndexId index, const std::string& name, const std::function<void()>& body) {
+  // Values of another pass of the loop must not be taken for those of this one.
+  std::vector<Scope> kept = scopes_;
+  for (Scope& s : scopes_)
+    std::erase_if(s.names, [&](const auto& entry) { return pool_.depends_on(Expr{entry.first}, index); });
+  const auto known = indices_.find(index) == indices_.end() ? std::string() : indices_.at(index);
+  indices_[index] = name;
+  const auto whole = std::exchange(whole_ends_, {});
+  scopes_.emplace_back();
+  body();
+  whole_ends_ = whole;
+  scopes_ = std::move(kept);
+  if (known.empty()) indices_.erase(index);
+  else indices_[index] = known;
+}
+
+/// The condition, as text, under which no dim of the loop's block ends early and no branch tests; `ends`: those ends. Empty: always.
+std::string KernelPrinter::whole_block(const tile::For& loop, bool with_memory, std::set<Expr>& ends) {
+  std::vector<std::pair<Expr, Expr>> partial;
+  partial_ends(pool_, loop.body, loop.index, partial, ends);
+  std::string whole;
+  std::set<std::string> seen;
+  auto also = [&](const std::string& c) { if (seen.insert(c).second) whole += (whole.empty() ? "" : " && ") + c; };
+  for (const auto& [padded, limit] : partial) also(fmt::format("{} <= {}", value(padded), value(limit)));
+  for (const tile::Statement& s : loop.body)
+    if (auto* c = std::get_if<tile::If>(&s.node); c && (with_memory || !reads_memory(pool_, c->condition, *arranged_))) also(value(c->condition));
+  return whole;
+}
+
 /// A loop whose body waits for copies. Whole blocks and partial ones have bodies of their own.
 void KernelPrinter::pipelined_loop(const tile::For& loop, const Pipeline& p) {
   const std::string x = fmt::format("x{}", loop.index);
@@ -203,21 +233,7 @@ void KernelPrinter::pipelined_loop(const tile::For& loop, const Pipeline& p) {
   const std::set<TensorId> before = std::exchange(pending_, {});
   const std::string begin = value(loop.begin), end = value(loop.end);
   forget_reads();
-  auto with_index = [&](const std::string& name, auto&& body) {
-    // Values of another pass of the loop must not be taken for those of this one.
-    std::vector<Scope> kept = scopes_;
-    for (Scope& s : scopes_)
-      std::erase_if(s.names, [&](const auto& entry) { return pool_.depends_on(Expr{entry.first}, loop.index); });
-    const auto index = indices_.find(loop.index) == indices_.end() ? std::string() : indices_.at(loop.index);
-    indices_[loop.index] = name;
-    const auto whole = std::exchange(whole_ends_, {});
-    scopes_.emplace_back();
-    body();
-    whole_ends_ = whole;
-    scopes_ = std::move(kept);
-    if (index.empty()) indices_.erase(loop.index);
-    else indices_[loop.index] = index;
-  };
+  auto with_index = [&](const std::string& name, const std::function<void()>& body) { this->with_index(loop.index, name, body); };
   auto issue = [&](std::size_t group, const std::string& stage) {
     for (const Nest* n : p.groups[group]) {
       const TensorId t = n->updates[0].target;
@@ -293,15 +309,8 @@ void KernelPrinter::pipelined_loop(const tile::For& loop, const Pipeline& p) {
     touched_.read.insert(after.read.begin(), after.read.end());
     touched_.written.insert(after.written.begin(), after.written.end());
   };
-  std::vector<std::pair<Expr, Expr>> partial;
   std::set<Expr> ends;
-  partial_ends(pool_, loop.body, loop.index, partial, ends);
-  std::string whole;
-  std::set<std::string> seen;
-  auto also = [&](const std::string& c) { if (seen.insert(c).second) whole += (whole.empty() ? "" : " && ") + c; };
-  for (const auto& [padded, limit] : partial) also(fmt::format("{} <= {}", value(padded), value(limit)));
-  for (const tile::Statement& s : loop.body)
-    if (auto* c = std::get_if<tile::If>(&s.node); c && !reads_memory(pool_, c->condition, *arranged_)) also(value(c->condition));
+  const std::string whole = whole_block(loop, false, ends);
   if (whole.empty()) {
     body(true);
   } else {

@@ -326,30 +326,38 @@ void KernelPrinter::fragment_nest(const Nest& nest) {
   if (column) forget(*column);
 }
 
-void KernelPrinter::contraction_nest(const Nest& nest) {
-  const Arrangement& a = *arranged_;
-  const Contraction& c = a.contractions.at(&nest);
-  const Update& u = nest.updates[0];
-  auto dim_of = [&](IndexId i) -> const Dim& {
-    for (const Dim& d : nest.dims) if (d.index == i) return d;
-    throw std::logic_error("a contraction lacks a dim");
-  };
-  const Dim &row = dim_of(a.row), &inner = dim_of(c.inner), &column = dim_of(c.column);
-  const int columns = a.column_tiles.at(c.column);
-  const int steps = static_cast<int>((extent_of(pool_, inner)->most + 15) / 16);
-  const std::string sum = fmt::format("tile{}", u.target);
+const Dim& KernelPrinter::dim_of(const Nest& nest, IndexId index) {
+  for (const Dim& d : nest.dims) if (d.index == index) return d;
+  throw std::logic_error("a nest lacks a dim");
+}
 
-  // What the sums start from.
+/// What the sums of a contraction start from.
+void KernelPrinter::start_sums(const Nest& nest) {
+  const Contraction& c = arranged_->contractions.at(&nest);
+  const Update& u = nest.updates[0];
+  const Dim &row = dim_of(nest, arranged_->row), &column = dim_of(nest, c.column);
   open_rows(row);
   column_begin_ = column.begin;
   if (u.start) hoist(u.start, c.column, {u.target});
-  open_columns(column, columns);
+  open_columns(column, arranged_->column_tiles.at(c.column));
   const std::string from = u.start ? cast_text(pool_.type(u.start), DType::f32, value(u.start)) : "0.0f";
-  line(fmt::format("{}[rt][ct][h * 2 + e] = {};", sum, from));
+  line(fmt::format("tile{}[rt][ct][h * 2 + e] = {};", u.target, from));
   close_loops();
   close_loops();
   forget(row);
   forget(column);
+}
+
+void KernelPrinter::contraction_nest(const Nest& nest) {
+  const Arrangement& a = *arranged_;
+  const Contraction& c = a.contractions.at(&nest);
+  const Update& u = nest.updates[0];
+  const Dim &row = dim_of(nest, a.row), &inner = dim_of(nest, c.inner);
+  const int columns = a.column_tiles.at(c.column);
+  const int steps = static_cast<int>((extent_of(pool_, inner)->most + 15) / 16);
+  const std::string sum = fmt::format("tile{}", u.target);
+
+  start_sums(nest);
 
   // Byte addresses: what depends on the lane is one register, the rest are constants of the instructions.
   auto lane_base = [&](const OperandTile& tile, TensorId t, const std::string& major, const std::string& minor) {
@@ -400,7 +408,7 @@ void KernelPrinter::contraction_nest(const Nest& nest) {
   open(fmt::format("for (int kt = 0; kt < {}; ++kt)", steps));
   scopes_.emplace_back();
   if (c.left_in_registers) {
-    left_fragments(nest, c, row, inner, inner_limit, row_limit);
+    left_fragments(nest, c, row, inner, inner_limit, row_limit, "left[kt % 2][rt]");
   } else if (steps > 1) {
     open(fmt::format("if (kt + 1 < {})", steps));
     load_left("kt + 1");
@@ -427,7 +435,7 @@ void KernelPrinter::contraction_nest(const Nest& nest) {
 
 /// The left factor of step kt from what its threads hold: rounded and packed, zeros where there is no point.
 void KernelPrinter::left_fragments(const Nest& nest, const Contraction& c, const Dim& row, const Dim& inner, const std::string& inner_limit,
-                                   const std::string& row_limit) {
+                                   const std::string& row_limit, const std::string& to) {
   const Update& u = nest.updates[0];
   open_rows(row);
   column_begin_ = inner.begin;
@@ -465,7 +473,7 @@ void KernelPrinter::left_fragments(const Nest& nest, const Contraction& c, const
   }
   scopes_.pop_back();
   close();
-  line(fmt::format("left[kt % 2][rt][side * 2 + h] = {}x2_bits(pair[0], pair[1]);", c.bf16 ? "bf16" : "f16"));
+  line(fmt::format("{}[side * 2 + h] = {}x2_bits(pair[0], pair[1]);", to, c.bf16 ? "bf16" : "f16"));
   close();
   close_loops();
   forget(row);

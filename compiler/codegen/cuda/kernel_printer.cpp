@@ -25,6 +25,16 @@ KernelPrinter::KernelPrinter(ModuleText& shared, const tile::Kernel& kernel)
     : shared_(shared), program_(shared.program), pool_(shared.program.pool), kernel_(kernel) {
   launch.entry = "quern_" + kernel.name;
   arranged_ = arrange(program_, kernel);
+  if (kernel.groups > 0) {
+    std::string why = "it has no arrangement";
+    if (arranged_) schedule_ = schedule_roles(program_, kernel, *arranged_, shared.options.target.shared_bytes, &why);
+    if (!schedule_) throw std::logic_error("a kernel planned for roles cannot have them: " + why);
+    launch.threads = 128 * (kernel.groups + 1);
+    launch.blocks_per_multiprocessor = 1;
+    for (const auto& [nest, c] : arranged_->contractions) contracted_.insert(nest->updates[0].target);
+    scopes_.emplace_back();
+    return;
+  }
   lay_out();
   // Matrix instructions take operands from shared memory alone.
   std::int64_t bytes = 0;
@@ -122,6 +132,7 @@ std::string KernelPrinter::word(Word w) {
     case Word::slab: name = "slab_words"; break;
     case Word::tasks: name = "tasks"; break;
     case Word::zeroed: name = "zeroed"; break;
+    case Word::mapped: name = "mapped"; break;
   }
   if (!fresh_word) return name;
   launch.words.push_back(w);
@@ -288,22 +299,9 @@ void KernelPrinter::place_tiles() {
   }
 }
 
-std::string KernelPrinter::run(Expr unless) {
-  if (arranged_) line("const int lane = thread % 32, warp = thread / 32;");
-  place_tiles();
-  // Tasks: the product of the grid's dimensions, the last one fastest.
-  Expr tasks = pool_.integer(1);
-  std::vector<std::string> counts;
-  for (const tile::GridDim& g : kernel_.grid) {
-    const Expr step = pool_.integer(g.step);
-    const Expr count = pool_.max(pool_.integer(0), pool_.apply(Op::floordiv, {pool_.add(pool_.sub(g.end, g.begin), pool_.integer(g.step - 1)), step}));
-    tasks = pool_.mul(tasks, count);
-    counts.push_back(value(count));
-  }
-  launch.tasks = kernel_.when ? pool_.where(kernel_.when, tasks, pool_.integer(0)) : tasks;
-  if (unless) launch.tasks = pool_.where(unless, pool_.integer(0), launch.tasks);
+/// All warps of a block do the same work on one task after the other.
+void KernelPrinter::all_warps() {
   std::string first_task = "blockIdx.x";
-  launch.zeroed_bytes = pool_.integer(0);
   if (kernel_.chained) {
     // A counter, then a record for each task.
     uses_exchange_ = true;
@@ -312,40 +310,65 @@ std::string KernelPrinter::run(Expr unless) {
     if (!scan) throw std::logic_error("the steps of a chained scan do not combine");
     launch.zeroed_bytes = pool_.add(pool_.integer(128), pool_.mul(launch.tasks, pool_.integer(8 * record_words(*scan))));
     first_task = fmt::format("quern_ticket((unsigned long long*){}, exchange)", word({Word::zeroed, 0, 0}));
-    links_ = counts.back();
+    links_ = task_counts_.back();
   }
   open(fmt::format("for (long long task = {}; task < {}; task += gridDim.x)", first_task, word({Word::tasks, 0, 0})));
   scopes_.emplace_back();
+  decode_task();
+  if (arranged_) declare_registers();
+  block(kernel_.body);
+  if (!kernel_.scratch.empty() || uses_exchange_) line("__syncthreads();");
+  scopes_.pop_back();
+  close();
+}
+
+/// The block of the grid that a task is.
+void KernelPrinter::decode_task() {
   if (kernel_.grid.size() > 1) line("long long rest = task;");
   for (std::size_t k = kernel_.grid.size(); k-- > 0;) {
     const tile::GridDim& g = kernel_.grid[k];
     std::string at = "task";
     if (kernel_.grid.size() > 1) {
       at = fmt::format("g{}", k);
-      if (k > 0) line(fmt::format("const long long {} = quern_split(rest, {});", at, counts[k]));
+      if (k > 0) line(fmt::format("const long long {} = quern_split(rest, {});", at, task_counts_[k]));
       else line(fmt::format("const long long {} = rest;", at));
     }
     const std::string name = fmt::format("x{}", g.index);
     const std::string begin = value(g.begin);
     // The blocks with the longest walks come first, so that short ones fill the end.
-    if (lengthens_loops(kernel_.body, g.index)) at = fmt::format("({} - 1 - {})", counts[k], at);
+    if (lengthens_loops(kernel_.body, g.index)) at = fmt::format("({} - 1 - {})", task_counts_[k], at);
     line(fmt::format("const long long {} = {} + {} * {};  // {}", name, begin, at, g.step, "block of the grid"));
     indices_[g.index] = name;
   }
-  if (arranged_) declare_registers();
-  block(kernel_.body);
-  if (!kernel_.scratch.empty() || uses_exchange_) line("__syncthreads();");
-  scopes_.pop_back();
-  close();
+}
 
-  return function(fmt::format("{}", launch.threads));
+std::string KernelPrinter::run(Expr unless) {
+  if (arranged_) line("const int lane = thread % 32, warp = thread / 32;");
+  if (schedule_) place_rings();
+  else place_tiles();
+  // Tasks: the product of the grid's dimensions, the last one fastest.
+  Expr tasks = pool_.integer(1);
+  for (const tile::GridDim& g : kernel_.grid) {
+    const Expr step = pool_.integer(g.step);
+    const Expr count = pool_.max(pool_.integer(0), pool_.apply(Op::floordiv, {pool_.add(pool_.sub(g.end, g.begin), pool_.integer(g.step - 1)), step}));
+    tasks = pool_.mul(tasks, count);
+    task_counts_.push_back(value(count));
+  }
+  launch.tasks = kernel_.when ? pool_.where(kernel_.when, tasks, pool_.integer(0)) : tasks;
+  if (unless) launch.tasks = pool_.where(unless, pool_.integer(0), launch.tasks);
+  launch.zeroed_bytes = pool_.integer(0);
+  if (schedule_) role_kernel();
+  else all_warps();
+
+  return function(fmt::format("{}{}", launch.threads, schedule_ ? ", 1" : ""));
 }
 
 /// Everything printed so far as one function.
 std::string KernelPrinter::function(const std::string& bounds) const {
   std::string out;
   for (const std::string& why : kernel_.why) out += comment(why) + "\n";
-  out += fmt::format("struct {}_words {{ long long at[{}]; }};\n", launch.entry, std::max<std::size_t>(launch.words.size(), 1));
+  const std::string maps = launch.maps.empty() ? "" : fmt::format("quern_map maps[{}]; ", launch.maps.size());
+  out += fmt::format("struct {}_words {{ {}long long at[{}]; }};\n", launch.entry, maps, std::max<std::size_t>(launch.words.size(), 1));
   out += fmt::format("extern \"C\" __global__ void __launch_bounds__({}) {}(const __grid_constant__ {}_words words) {{\n", bounds, launch.entry, launch.entry);
   if (by_warp_) {
     out += "  extern __shared__ __align__(128) unsigned char every[];\n";
@@ -354,7 +377,7 @@ std::string KernelPrinter::function(const std::string& bounds) const {
     out += "  const int thread = (int)threadIdx.x % 32;\n";
     return out + head_ + text_ + "}\n";
   }
-  out += "  extern __shared__ __align__(128) unsigned char shared[];\n";
+  out += fmt::format("  extern __shared__ __align__({}) unsigned char shared[];\n", schedule_ ? 1024 : kTileAlignment);
   if (uses_exchange_) out += fmt::format("  __shared__ __align__(16) unsigned char exchange[{}];\n", rows_ ? kRowExchangeBytes : kExchangeBytes);
   if (scan_bytes_ > 0) out += fmt::format("  __shared__ __align__(16) unsigned char scanned[{}];\n", scan_bytes_);
   out += "  const int thread = (int)threadIdx.x;\n";
@@ -456,6 +479,7 @@ void KernelPrinter::forget_reads() {
 
 /// A barrier, if what comes next touches what was touched.
 void KernelPrinter::settle(const Touched& next) {
+  if (schedule_) return;  // nothing is shared but what the steps of the roles wait for
   auto meets = [](const std::set<TensorId>& a, const std::set<TensorId>& b) {
     return std::any_of(a.begin(), a.end(), [&](TensorId t) { return b.contains(t); });
   };

@@ -3,6 +3,7 @@
 // memory (or a slab of device memory where they do not fit), and barriers stand between nests that touch the same memory.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -14,6 +15,7 @@
 
 #include "compiler/codegen/cuda/arrange.h"
 #include "compiler/codegen/cuda/compile_cuda.h"
+#include "compiler/codegen/cuda/roles.h"
 #include "compiler/ir/tile.h"
 #include "compiler/passes/recurrences.h"
 
@@ -44,6 +46,8 @@ class KernelPrinter {
   std::string run_warps();
   ir::Expr fit() const { return rows_ ? rows_->fit : warps_fit_; }
   KernelLaunch launch;
+  /// Columns of the products of warp groups that the text calls.
+  std::set<int> product_columns;
 
  private:
   // Text.
@@ -84,6 +88,9 @@ class KernelPrinter {
   std::string stored_text(DType type, DType from, const std::string& text) const;
   void store_point(const tile::Update& update);
   std::string local_int(ir::Expr e);
+
+  void all_warps();
+  void decode_task();
 
   // Structure (kernel_printer.cpp, nests.cpp, selects.cpp).
   void lay_out();
@@ -233,11 +240,28 @@ class KernelPrinter {
   void fragment_nest(const tile::Nest& nest);
   void contraction_nest(const tile::Nest& nest);
   void left_fragments(const tile::Nest& nest, const Contraction& c, const tile::Dim& row, const tile::Dim& inner,
-                      const std::string& inner_limit, const std::string& row_limit);
+                      const std::string& inner_limit, const std::string& row_limit, const std::string& to);
+  static const tile::Dim& dim_of(const tile::Nest& nest, ir::IndexId index);
+  void start_sums(const tile::Nest& nest);
   std::optional<ir::Expr> column_limit_of(ir::Expr e);
   void hoist_limit(ir::Expr e, ir::Expr limit);
   std::optional<ir::Expr> column_base_of(ir::Expr e);
   void hoist_base(ir::Expr e, ir::Expr base);
+
+  // Roles (role_kernel.cpp); only with a schedule.
+  void role_kernel();
+  void place_rings();
+  void each_task(const std::function<void()>& body);
+  void loading_role();
+  void computing_role();
+  void fill(const Ring& ring);
+  void walk(const std::vector<Step>& steps, bool whole);
+  void do_step(const Step& step, bool whole);
+  void issue_products(const tile::Nest& nest);
+  void pack_factor(const tile::Nest& nest);
+  const Ring& ring_of(ir::TensorId tile) const;
+  std::string whole_block(const tile::For& loop, bool with_memory, std::set<ir::Expr>& ends);
+  void with_index(ir::IndexId index, const std::string& name, const std::function<void()>& body);
 
   // Asynchronous copies (copies.cpp).
   struct Pipeline {
@@ -278,6 +302,7 @@ class KernelPrinter {
   Touched touched_;
   bool uses_exchange_ = false;
   std::int64_t scan_bytes_ = 0;         // shared memory of items of scans
+  std::vector<std::string> task_counts_;  // along each dim of the grid
   std::string links_;                   // chained kernels: tasks of one chain
   std::unordered_map<std::uint32_t, std::string> vector_reads_;  // read -> the array that holds the vector
   std::unordered_map<std::uint32_t, std::string> pairs_;         // read -> two small floats in a word
@@ -290,6 +315,8 @@ class KernelPrinter {
   ir::Expr warps_fit_;                  // the calls for which a warp does a task
   std::int64_t warp_bytes_ = 0;         // shared memory of each
   std::string meet_ = "__syncthreads();";
+  std::optional<Schedule> schedule_;
+  std::vector<const tile::Nest*> flying_;  // products under way, oldest first
   bool in_fragment_ = false;
   std::string column_guard_;            // true where the column at hand exists; empty: it does
   ir::Expr column_begin_;               // of the columns at hand

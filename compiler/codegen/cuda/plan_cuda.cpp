@@ -1,9 +1,60 @@
-// The passes of every back end, then tiles for blocks of threads: a warp plays the part of a vector of 32 lanes.
+// The passes of every back end, then tiles for blocks of threads: a warp plays the part of a vector of 32 lanes. Where the
+// target has products of warp groups, kernels that fit get roles: the largest blocks that registers and shared memory hold.
 #include "compiler/codegen/cuda/plan_cuda.h"
 
+#include <algorithm>
+
+#include "compiler/codegen/cuda/arrange.h"
+#include "compiler/codegen/cuda/roles.h"
 #include "compiler/compile.h"
 
 namespace quern::cuda {
+namespace {
+
+using compiler::RoleShape;
+
+/// Shapes in the order of preference. Three groups hide each other's work on scores best; products want wide results.
+std::vector<RoleShape> shapes_for(const tile::Kernel& kernel) {
+  int blocked = 0;
+  for (const tile::GridDim& g : kernel.grid) blocked += g.step > 1;
+  if (blocked > 1) return {{2, 64, 256}, {2, 64, 192}, {2, 64, 128}, {1, 64, 256}, {1, 64, 128}};
+  std::vector<RoleShape> shapes;
+  for (const std::int64_t block : {128, 112, 96, 80}) shapes.push_back({3, block, 0});
+  for (const std::int64_t block : {176, 160, 144, 128, 112, 96, 80, 64, 48}) shapes.push_back({2, block, 0});
+  for (const std::int64_t block : {128, 96, 64, 48, 32}) shapes.push_back({1, block, 0});
+  return shapes;
+}
+
+bool fits(const ir::Program& program, const tile::Kernel& kernel, const Target& target) {
+  if (kernel.groups == 0) return false;
+  const auto arrangement = arrange(program, kernel);
+  if (!arrangement) return false;
+  const auto schedule = schedule_roles(program, kernel, *arrangement, target.shared_bytes, nullptr);
+  return schedule && registers_held(*arrangement) + registers_for_scores(program, *schedule, *arrangement) <= registers_allowed(kernel.groups);
+}
+
+/// By kernel: blocks for roles, where they are possible.
+std::map<std::size_t, RoleShape> choose_roles(ir::Program program, const compiler::CompileOptions& options, const Target& target) {
+  compiler::PassOptions passes = options.passes;
+  passes.after = {};
+  compiler::run_passes(program, passes);
+  compiler::PlanInput plan = options.plan;
+  const tile::Module plain = compiler::lower_to_tiles(program, plan);
+  std::map<std::size_t, RoleShape> chosen;
+  for (std::size_t k = 0; k < plain.kernels.size(); ++k) {
+    if (!arrange(plain.program, plain.kernels[k])) continue;
+    for (const RoleShape& shape : shapes_for(plain.kernels[k])) {
+      plan.roles = {{k, shape}};
+      const tile::Module trial = compiler::lower_to_tiles(program, plan);
+      if (trial.kernels.size() != plain.kernels.size() || !fits(trial.program, trial.kernels[k], target)) continue;
+      chosen[k] = shape;
+      break;
+    }
+  }
+  return chosen;
+}
+
+}  // namespace
 
 tile::Module plan_for_cuda(ir::Program program, const CudaOptions& options, const compiler::PassOptions& passes) {
   compiler::CompileOptions compile;
@@ -12,6 +63,7 @@ tile::Module plan_for_cuda(ir::Program program, const CudaOptions& options, cons
   compile.plan.layouts = options.layouts;
   compile.plan.target.vector_bytes = 128;
   compile.plan.target.registers = 32;
+  if (options.target.sm == 90 && options.target.accelerated) compile.plan.roles = choose_roles(program, compile, options.target);
   return compiler::compile(std::move(program), compile);
 }
 

@@ -104,6 +104,8 @@ std::string hopper_prelude(const std::set<int>& columns) {
 __device__ __forceinline__ unsigned long long quern_operand(unsigned address, unsigned lead) {
   return 1ull << 62 | (unsigned long long)(1024 >> 4) << 32 | (unsigned long long)(lead >> 4) << 16 | (unsigned long long)((address & 0x3ffff) >> 4);
 }
+// The place of an element in an operand tile of `rows` rows: pieces of 64 columns, 16-byte units swizzled.
+__device__ __forceinline__ int quern_swizzled(int rows, int row, int column) { return column / 64 * rows * 64 + row * 64 + ((column / 8 % 8) ^ (row % 8)) * 8 + column % 8; }
 #ifndef QUERN_EMULATED
 )";
   text += kFixed;

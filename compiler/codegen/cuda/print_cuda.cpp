@@ -6,6 +6,7 @@
 #include "compiler/codegen/cuda/compile_cuda.h"
 #include "compiler/codegen/cuda/elementwise.h"
 #include "compiler/codegen/cuda/kernel_printer.h"
+#include "compiler/codegen/cuda/prelude_hopper.h"
 #include "compiler/codegen/cuda/prelude_tensor.h"
 #include "compiler/passes/alias.h"
 
@@ -24,6 +25,7 @@ CudaModule print_cuda(const tile::Module& module, const CudaOptions& options) {
         if (tensors[out].entry == in || compiler::may_share_storage(module, in, out)) shared.may_share.insert({in, out});
     }
     std::string kernels;
+    std::set<int> product_columns;
     for (const tile::Kernel& kernel : module.kernels) {
       doing = "printing kernel " + kernel.name;
       // What suits some calls better, for those.
@@ -42,9 +44,10 @@ CudaModule print_cuda(const tile::Module& module, const CudaOptions& options) {
       KernelPrinter printer(shared, kernel);
       kernels += '\n';
       kernels += printer.run(taken);
+      product_columns.merge(printer.product_columns);
       result.launches.push_back(std::move(printer.launch));
     }
-    result.text = prelude(kernels) + tensor_prelude() + block_prelude() + kernels;
+    result.text = prelude(kernels) + tensor_prelude() + block_prelude() + (product_columns.empty() ? "" : hopper_prelude(product_columns)) + kernels;
     result.program = std::move(shared.program);
   } catch (const std::exception& fault) {
     result.error = fmt::format("{}: {}", doing, fault.what());

@@ -1,0 +1,376 @@
+// A kernel with roles as text (roles.h): the last warp group fills rings of operand tiles by tensor copies, the others
+// follow the schedule's steps. Barriers of memory tell who may go on: `full` a stage has arrived, `empty` all have read it.
+#include <algorithm>
+#include <stdexcept>
+
+#include <fmt/format.h>
+
+#include "compiler/codegen/cuda/elementwise.h"
+#include "compiler/codegen/cuda/kernel_printer.h"
+#include "compiler/passes/walk.h"
+
+namespace quern::cuda {
+
+using namespace ir;
+using tile::Dim;
+using tile::Nest;
+
+namespace {
+
+/// Registers of a thread that loads and of one that computes, by the number of computing groups; 0: as they come.
+struct Registers {
+  int loading, computing;
+};
+Registers registers_for(int groups) { return groups == 3 ? Registers{32, 160} : groups == 2 ? Registers{24, 240} : Registers{0, 0}; }
+
+/// The named barrier of the loading warps, where they copy by themselves.
+constexpr int kLoadingBarrier = 15;
+
+}  // namespace
+
+const Ring& KernelPrinter::ring_of(TensorId tile) const {
+  return *std::find_if(schedule_->rings.begin(), schedule_->rings.end(), [&](const Ring& r) { return r.tile == tile; });
+}
+
+void KernelPrinter::place_rings() {
+  launch.shared_bytes = pool_.integer(schedule_->shared_bytes);
+  launch.slab_bytes = pool_.integer(0);
+  std::int64_t at = 0, barriers = 0;
+  for (const Ring& r : schedule_->rings) barriers += r.bytes() * r.stages;
+  line("const unsigned base = quern_shared_address(shared);");
+  for (const Ring& r : schedule_->rings) {
+    const OperandTile& tile = arranged_->operands.at(r.tile);
+    line(fmt::format("const unsigned ring{0} = base + {1}, full{0} = base + {2}, empty{0} = base + {3};  // {4} x {5}, {6} stages", r.tile, at, barriers,
+                     barriers + 8 * r.stages, tile.rows, tile.columns, r.stages));
+    at += r.bytes() * r.stages;
+    barriers += 16 * r.stages;
+    // Columns, rows, then the other axes from the last one on.
+    Expr e = r.copy->updates[0].body;
+    while (pool_[e].op == Op::cast) e = pool_[e].args[0];
+    const Node source = pool_[e];
+    TensorMap map;
+    map.tensor = static_cast<TensorId>(source.payload);
+    map.axes = {static_cast<int>(r.column_axis), static_cast<int>(r.row_axis)};
+    map.box = {64, static_cast<std::uint32_t>(r.rows)};
+    for (std::size_t k = source.args.size(); k-- > 0;)
+      if (k != r.column_axis && k != r.row_axis) map.axes.push_back(static_cast<int>(k)), map.box.push_back(1);
+    launch.maps.push_back(std::move(map));
+  }
+}
+
+void KernelPrinter::role_kernel() {
+  open("if (thread == 0)");
+  for (const Ring& r : schedule_->rings)
+    line(fmt::format("for (int i = 0; i < {0}; ++i) quern_mbarrier_init(full{1} + 8 * i, 1), quern_mbarrier_init(empty{1} + 8 * i, {2});", r.stages, r.tile, arranged_->warps));
+  line("quern_mbarrier_init_fence();");
+  close();
+  line("__syncthreads();");
+  const Registers registers = registers_for(kernel_.groups);
+  auto role = [&](const std::string& condition, const char* change, int count, auto body) {
+    open(condition);
+    scopes_.emplace_back();
+    if (count > 0) line(fmt::format("quern_{}_registers<{}>();", change, count));
+    for (const Ring& r : schedule_->rings) line(fmt::format("unsigned stage{0} = 0, phase{0} = 0;", r.tile));
+    body();
+    scopes_.pop_back();
+    close();
+  };
+  role(fmt::format("if (thread < {})", 128 * kernel_.groups), "more", registers.computing, [&] { computing_role(); });
+  role("else", "fewer", registers.loading, [&] { loading_role(); });
+}
+
+void KernelPrinter::each_task(const std::function<void()>& body) {
+  line("#pragma unroll 1");
+  open(fmt::format("for (long long task = blockIdx.x; task < {}; task += gridDim.x)", word({Word::tasks, 0, 0})));
+  scopes_.emplace_back();
+  decode_task();
+  body();
+  scopes_.pop_back();
+  close();
+}
+
+// Loading.
+
+void KernelPrinter::loading_role() {
+  const tile::For& loop = *schedule_->loop;
+  // One thread starts boxes; all of them copy what is no box.
+  const std::string mapped = word({Word::mapped, 0, 0});
+  const bool any_partial = std::any_of(schedule_->rings.begin(), schedule_->rings.end(), [](const Ring& r) { return r.only_whole; });
+  const std::uint64_t all = (std::uint64_t{1} << schedule_->rings.size()) - 1;
+  if (!any_partial) open(fmt::format("if (thread % 128 == 0 || {} != {}ll)", mapped, all));
+  each_task([&] {
+    auto fill_all = [&](bool walked, bool ahead, bool both) {
+      for (const Ring& r : schedule_->rings)
+        if (r.walked == walked && (both || r.ahead == ahead)) fill(r);
+    };
+    const std::string begin = value(loop.begin), end = value(loop.end);
+    const std::string x = fmt::format("x{}", loop.index);
+    auto at = [&](const std::string& name, const std::function<void()>& body) { with_index(loop.index, name, body); };
+    const bool overlapped = schedule_->overlapped;
+    fill_all(false, false, true);
+    if (overlapped) open(fmt::format("if ({} < {})", begin, end));
+    if (overlapped) at(begin, [&] { fill_all(true, true, false); });
+    line(fmt::format("long long {} = {}{};", x, begin, overlapped ? fmt::format(" + {}", loop.step) : ""));
+    line("#pragma unroll 1");
+    open(fmt::format("for (; {} < {}; {} += {})", x, end, x, loop.step));
+    at(x, [&] { fill_all(true, true, !overlapped); });
+    if (overlapped) {
+      line(fmt::format("const long long {}_before = {} - {};", x, x, loop.step));
+      at(x + "_before", [&] { fill_all(true, false, false); });
+    }
+    close();
+    if (overlapped) {
+      line(fmt::format("const long long {}_last = {} - {};", x, x, loop.step));
+      at(x + "_last", [&] { fill_all(true, false, false); });
+      close();
+    }
+  });
+  if (!any_partial) close();
+}
+
+void KernelPrinter::fill(const Ring& r) {
+  const tile::Update& u = r.copy->updates[0];
+  const OperandTile& tile = arranged_->operands.at(r.tile);
+  Expr e = u.body;
+  while (pool_[e].op == Op::cast) e = pool_[e].args[0];
+  const Node source = pool_[e];
+  const auto from = static_cast<TensorId>(source.payload);
+  const std::size_t number = static_cast<std::size_t>(&r - schedule_->rings.data());
+  if (!r.copy->note.empty()) line(comment(r.copy->note));
+  open("");
+  scopes_.emplace_back();
+  const Dim* dims[2] = {&dim_of(*r.copy, tile.dims[0]), &dim_of(*r.copy, tile.dims[1])};
+  line(fmt::format("quern_mbarrier_wait(empty{0} + 8 * stage{0}, phase{0} ^ 1);", r.tile));
+  std::string boxes = fmt::format("{} >> {} & 1", word({Word::mapped, 0, 0}), number);
+  if (r.only_whole)
+    for (int k = 0; k < 2; ++k)
+      if (const std::string limit = limit_text(*dims[k], k == 0 ? tile.rows : tile.columns); !limit.empty()) boxes += fmt::format(" && {} >= {}", limit, k == 0 ? tile.rows : tile.columns);
+  open(fmt::format("if ({})", boxes));
+  open("if (thread % 128 == 0)");
+  scopes_.emplace_back();
+  // Where the box starts.
+  std::unordered_map<IndexId, Expr> starts;
+  std::string coordinates;
+  for (const int axis : launch.maps[number].axes) {
+    const auto k = static_cast<std::size_t>(axis);
+    const Expr start = pool_.substitute(source.args[k], {{dims[0]->index, dims[0]->begin}, {dims[1]->index, dims[1]->begin}});
+    coordinates += fmt::format(", (int){}{}", value(start), k == r.column_axis ? " + 64 * i" : "");
+  }
+  line(fmt::format("quern_mbarrier_expect(full{0} + 8 * stage{0}, {1});", r.tile, r.bytes()));
+  line("#pragma unroll");
+  line(fmt::format("for (int i = 0; i < {0}; ++i) quern_tensor_load(ring{1} + stage{1} * {2} + i * {3}, words.maps[{4}], full{1} + 8 * stage{1}{5});", r.pieces, r.tile,
+                   r.bytes(), r.rows * 128, number, coordinates));
+  scopes_.pop_back();
+  close();
+  close();
+  open("else");
+  scopes_.emplace_back();
+  std::string limit[2];
+  for (int k = 0; k < 2; ++k) {
+    limit[k] = limit_text(*dims[k], k == 0 ? tile.rows : tile.columns);
+    if (limit[k].empty()) limit[k] = std::to_string(k == 0 ? tile.rows : tile.columns);
+  }
+  const std::int64_t units = r.pieces * 8;
+  line("__syncwarp();");
+  line("#pragma unroll 1");
+  open(fmt::format("for (int unit = thread % 128; unit < {}; unit += 128)", r.rows * units));
+  scopes_.emplace_back();
+  line(fmt::format("const int d{} = unit / {}, d{} = unit % {} * 8;", dims[0]->index, units, dims[1]->index, units));
+  for (const Dim* d : dims) {
+    line(fmt::format("const long long x{} = {} + d{};", d->index, value(d->begin), d->index));
+    indices_[d->index] = fmt::format("x{}", d->index);
+    local_begin_[d->index] = d->begin;
+  }
+  line(fmt::format("quern_copy_8((unsigned short*)(shared + (ring{0} - base) + stage{0} * {1}) + quern_swizzled({2}, d{3}, d{4}), {5} + ({6}), {7}, d{3} < {8} ? {9} - d{4} : 0);", r.tile,
+                   r.bytes(), r.rows, dims[0]->index, dims[1]->index, tensor_pointer(from), offset_text(from, source.args), stride(from, source.args.size() - 1), limit[0], limit[1]));
+  for (const Dim* d : dims) forget(*d);
+  scopes_.pop_back();
+  close();
+  line("quern_cp_async_commit();");
+  line("quern_cp_async_wait<0>();");
+  line("quern_async_fence();");
+  line(fmt::format("quern_barrier_sync({}, 128);", kLoadingBarrier));
+  line(fmt::format("if (thread % 128 == 0) quern_mbarrier_arrive(full{0} + 8 * stage{0});", r.tile));
+  scopes_.pop_back();
+  close();
+  line(fmt::format("if (++stage{0} == {1}) stage{0} = 0, phase{0} ^= 1;", r.tile, r.stages));
+  scopes_.pop_back();
+  close();
+}
+
+// Computing.
+
+void KernelPrinter::computing_role() {
+  const Schedule& s = *schedule_;
+  line("const int group = __shfl_sync(0xffffffffu, thread / 128, 0);");
+  // What products read, by role in them: the tile of a left factor starts at the group's rows.
+  std::set<std::string> named;
+  for (const auto& [nest, c] : arranged_->contractions) {
+    for (std::size_t side = 0; side < c.tiles.size(); ++side) {
+      const bool right = side == 0;
+      const Ring& r = ring_of(c.tiles[side]);
+      const OperandTile& tile = arranged_->operands.at(r.tile);
+      const bool transposed = tile.dims[1] != c.inner;
+      const std::string name = fmt::format("{}{}", right ? "right" : "left_of_group", r.tile);
+      if (!named.insert(name).second) continue;
+      const std::string rows = right ? "" : fmt::format(" + group * {}", transposed ? r.rows * 128 : 64 * 128);
+      line(fmt::format("const unsigned long long {} = quern_operand(ring{}{}, {});", name, r.tile, rows, transposed ? r.rows * 128 : 16));
+    }
+    product_columns.insert(arranged_->column_tiles.at(c.column) * 8);
+  }
+  each_task([&] {
+    declare_registers();
+    std::set<TensorId> declared;
+    for (const auto& [nest, c] : arranged_->contractions)
+      if (c.left_in_registers && declared.insert(nest->updates[0].target).second)
+        line(fmt::format("unsigned left{}[{}][4];", nest->updates[0].target, arranged_->column_tiles.at(c.inner) / 2));
+    walk(s.before, true);
+    const tile::For& loop = *s.loop;
+    const std::string begin = value(loop.begin), end = value(loop.end), x = fmt::format("x{}", loop.index);
+    line(fmt::format("long long {} = {};", x, begin));
+    indices_[loop.index] = x;
+    auto next = [&] { line(fmt::format("{} += {};", x, loop.step)); };
+    if (s.overlapped) {
+      open(fmt::format("if ({} < {})", x, end));
+      scopes_.emplace_back();
+      walk(s.first, false);
+      scopes_.pop_back();
+      next();
+    }
+    // Runs of whole blocks and runs of others: each has a loop of its own.
+    line("#pragma unroll 1");
+    open(fmt::format("while ({} < {})", x, end));
+    scopes_.emplace_back();
+    bool tested = false;
+    for (const bool whole : {true, false}) {
+      if (!whole && !tested) continue;
+      line("#pragma unroll 1");
+      open("do");
+      scopes_.emplace_back();
+      std::set<Expr> ends;
+      const std::string is_whole = whole_block(loop, true, ends);
+      tested = !is_whole.empty();
+      if (tested) line(whole ? fmt::format("if (!({})) break;", is_whole) : fmt::format("if ({}) break;", is_whole));
+      if (whole) whole_ends_ = ends;
+      scopes_.emplace_back();
+      walk(s.steady, whole);
+      scopes_.pop_back();
+      whole_ends_.clear();
+      next();
+      scopes_.pop_back();
+      close(fmt::format(" while ({} < {});", x, end));
+      if (whole && tested) line(fmt::format("if ({} >= {}) break;", x, end));
+    }
+    scopes_.pop_back();
+    close();
+    indices_.erase(loop.index);
+    if (s.overlapped) {
+      walk(s.last, true);
+      close();
+    }
+    walk(s.after, true);
+  });
+}
+
+void KernelPrinter::walk(const std::vector<Step>& steps, bool whole) {
+  for (const Step& step : steps) do_step(step, whole);
+}
+
+void KernelPrinter::do_step(const Step& step, bool whole) {
+  const Nest* nest = whole ? step.work.whole : step.work.partial;
+  switch (step.kind) {
+    case Step::await: line(fmt::format("quern_mbarrier_wait(full{0} + 8 * stage{0}, phase{0});", step.tile)); break;
+    case Step::release:
+      line(fmt::format("if (lane == 0) quern_mbarrier_arrive(empty{0} + 8 * stage{0});", step.tile));
+      line(fmt::format("if (++stage{0} == {1}) stage{0} = 0, phase{0} ^= 1;", step.tile, ring_of(step.tile).stages));
+      break;
+    case Step::issue:
+      issue_products(*nest);
+      flying_.push_back(nest);
+      break;
+    case Step::finish:
+      line(fmt::format("quern_wgmma_wait<{}>();", step.pending));
+      for (; static_cast<int>(flying_.size()) > step.pending; flying_.erase(flying_.begin()))
+        line(fmt::format("quern_wgmma_pin(tile{}[0]);", flying_.front()->updates[0].target));
+      break;
+    case Step::pack: pack_factor(*nest); break;
+    case Step::run: statement(*nest); break;
+  }
+}
+
+/// Starts the products of a contraction, as a group.
+void KernelPrinter::issue_products(const Nest& nest) {
+  const Contraction& c = arranged_->contractions.at(&nest);
+  const tile::Update& u = nest.updates[0];
+  if (!nest.note.empty()) line(comment(nest.note));
+  open("");
+  scopes_.emplace_back();
+  in_fragment_ = true;
+  const Dim &row = dim_of(nest, arranged_->row), &inner = dim_of(nest, c.inner), &column = dim_of(nest, c.column);
+  const Expr self = pool_.read(u.target, program_.tensors[u.target].type, u.subscripts);
+  bool fresh_sums = !u.start;
+  if (u.start && u.start != self) {
+    // Sums that go on are multiplied by what is 1 for most rows most of the time.
+    const Node& start = pool_[u.start];
+    Expr factor;
+    if (start.op == Op::mul && (start.args[0] == self || start.args[1] == self)) factor = start.args[start.args[0] == self ? 1 : 0];
+    if (factor && !pool_.depends_on(factor, c.column) && !touches_memory(factor)) {
+      line("bool moves = false;");
+      open_rows(row);
+      line(fmt::format("moves |= {} != 1.0f;", value(factor)));
+      close_loops();
+      forget(row);
+      open("if (__any_sync(0xffffffffu, moves))");
+      scopes_.emplace_back();
+      start_sums(nest);
+      scopes_.pop_back();
+      close();
+    } else {
+      start_sums(nest);
+    }
+  }
+  (void)column;
+  const int steps = static_cast<int>((extent_of(pool_, inner)->most + 15) / 16);
+  auto operand = [&](std::size_t side, int step) {
+    const Ring& r = ring_of(c.tiles[side]);
+    const bool transposed = arranged_->operands.at(r.tile).dims[1] != c.inner;
+    const std::int64_t along = transposed ? step * 128 : step / 4 * (r.rows * 8) + step % 4 * 2;
+    return fmt::format("{}{} + (stage{} * {} + {})", side == 0 ? "right" : "left_of_group", r.tile, r.tile, r.bytes() / 16, along);
+  };
+  auto transposed = [&](std::size_t side) { return arranged_->operands.at(c.tiles[side]).dims[1] != c.inner ? 1 : 0; };
+  const char* type = c.bf16 ? "bf16" : "f16";
+  line("quern_wgmma_fence();");
+  for (int step = 0; step < steps; ++step) {
+    const int add = step > 0 || !fresh_sums;
+    if (c.left_in_registers) line(fmt::format("quern_wgmma_{}<{}>(tile{}[0], left{}[{}], {}, {});", type, transposed(0), u.target, u.target, step, operand(0, step), add));
+    else line(fmt::format("quern_wgmma_{}<{}, {}>(tile{}[0], {}, {}, {});", type, transposed(1), transposed(0), u.target, operand(1, step), operand(0, step), add));
+  }
+  line("quern_wgmma_commit();");
+  in_fragment_ = false;
+  scopes_.pop_back();
+  close();
+}
+
+/// The left factor of a contraction from what its threads hold.
+void KernelPrinter::pack_factor(const Nest& nest) {
+  const Contraction& c = arranged_->contractions.at(&nest);
+  const tile::Update& u = nest.updates[0];
+  open("");
+  scopes_.emplace_back();
+  in_fragment_ = true;
+  const Dim &row = dim_of(nest, arranged_->row), &inner = dim_of(nest, c.inner);
+  const int steps = arranged_->column_tiles.at(c.inner) / 2;
+  const std::string inner_limit = limit_text(inner, std::int64_t{steps} * 16);
+  const std::string row_limit = touches_memory(u.domain) || touches_memory(c.left) ? limit_text(row, arranged_->rows()) : "";
+  line("#pragma unroll");
+  open(fmt::format("for (int kt = 0; kt < {}; ++kt)", steps));
+  scopes_.emplace_back();
+  left_fragments(nest, c, row, inner, inner_limit, row_limit, fmt::format("left{}[kt]", u.target));
+  scopes_.pop_back();
+  close();
+  in_fragment_ = false;
+  scopes_.pop_back();
+  close();
+}
+
+}  // namespace quern::cuda

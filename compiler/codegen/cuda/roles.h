@@ -1,0 +1,78 @@
+// Warp roles: one warp group fills operand tiles by tensor copies, the others compute by products of whole warp groups.
+// In: an arranged kernel that asks for roles (tile::Kernel::groups). Out: who waits for what and when, as lists of steps, or
+// why the kernel cannot be done so. The one idea: the barrier protocol is data; it is verified here, and printed without
+// further thought by role_kernel.cpp.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "compiler/codegen/cuda/arrange.h"
+
+namespace quern::cuda {
+
+/// An operand tile in `stages` places, filled in turn. Rows of 64 elements (128 bytes), swizzled; pieces of 64 columns follow
+/// each other.
+struct Ring {
+  ir::TensorId tile = 0;
+  const tile::Nest* copy = nullptr;
+  bool walked = false;                 // filled once a block of the loop; else once a task
+  bool ahead = false;                  // read in the block before that at hand: one block ahead of the others
+  int stages = 2;
+  std::int64_t rows = 0, pieces = 0;   // pieces of 64 columns
+  // The copy's source as a box: the axes that rows and columns run along.
+  std::size_t row_axis = 0, column_axis = 0;
+  bool only_whole = false;             // a partial block has to be zero beyond its end: no box does that
+  std::int64_t bytes() const { return rows * pieces * 128; }
+};
+
+/// A nest of the kernel, as it is for whole blocks and as it is for others.
+struct Work {
+  const tile::Nest* whole = nullptr;
+  const tile::Nest* partial = nullptr;
+};
+
+struct Step {
+  enum Kind : std::uint8_t {
+    await,    // until `tile` is filled
+    release,  // `tile` may be filled again; its next stage is at hand
+    issue,    // start the products of `work`, a group of their own
+    finish,   // until at most `pending` groups of products are under way
+    pack,     // round the left factor of `work` into registers of its own
+    run,      // `work` on fragments
+  };
+  Kind kind = run;
+  ir::TensorId tile = 0;
+  Work work;
+  int pending = 0;
+};
+
+struct Schedule {
+  std::vector<Ring> rings;
+  const tile::For* loop = nullptr;
+  std::vector<tile::Expr> conditions;   // all hold: blocks are whole
+  // With overlap the last products of a block run beside the first ones of the next block: `first` and `steady` start a
+  // block, `steady` and `last` end the one before. Without, `first` and `last` are empty.
+  bool overlapped = false;
+  std::vector<Step> before, first, steady, last, after;
+  std::int64_t shared_bytes = 0;        // rings and barriers
+};
+
+/// `room`: bytes of shared memory.
+std::optional<Schedule> schedule_roles(const ir::Program& program, const tile::Kernel& kernel, const Arrangement& arrangement, std::int64_t room,
+                                       std::string* why_not);
+
+/// 32-bit registers that each computing thread holds in sums, packed factors and other tiles while products are under way.
+int registers_held(const Arrangement& arrangement);
+/// What values read from memory and indices that become floats take beside them while scores are worked on.
+int registers_for_scores(const ir::Program& program, const Schedule& schedule, const Arrangement& arrangement);
+/// What a computing thread can hold beside its other values before ptxas spills or serialises products (measured with
+/// CUDA 13.0: 208 of 240 registers with two groups, 128 of 160 with three).
+int registers_allowed(int groups);
+
+/// Walks the steps of tasks with 0, 1, 2 and 3 blocks: every read is awaited, nothing is released while products read it,
+/// fills and releases match. Empty, or what is wrong.
+std::string verify(const Schedule& schedule, const Arrangement& arrangement);
+
+}  // namespace quern::cuda
