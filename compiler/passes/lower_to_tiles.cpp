@@ -335,6 +335,10 @@ tile::Kernel GroupLowering::run() {
     return kernel;
   }
   reduce_strength(program_, group_);
+  // Corrections of running values are exponentials of differences, too.
+  for (const Stage& s : group_.stages)
+    if (auto it = running_.find(s.targets[0]); it != running_.end() && it->second.shift)
+      for (Expr* e : {&it->second.shift->factor, &it->second.shift->term}) *e = reduce_strength(program_, group_, s, *e);
   share_costly();
   stage_operands();
   place_stages();

@@ -99,4 +99,9 @@ void reduce_strength(Program& program, Group& group) {
   }
 }
 
+Expr reduce_strength(Program& program, Group& group, const Stage& stage, Expr e) {
+  if (!e || program.annotations.precise) return e;
+  return Strength{program, program.pool, group, {}}.rewrite(stage, e);
+}
+
 }  // namespace quern::compiler

@@ -9,5 +9,7 @@ namespace quern::compiler {
 /// divisor that stays the same along some loop becomes a product with its reciprocal. Both cost at most one rounding that
 /// the operands' own bounds already hold; exact operands are left alone, and so is a @precise program.
 void reduce_strength(ir::Program& program, Group& group);
+/// The same for one expression at the points of `stage`.
+ir::Expr reduce_strength(ir::Program& program, Group& group, const Stage& stage, ir::Expr e);
 
 }  // namespace quern::compiler
