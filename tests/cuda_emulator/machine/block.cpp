@@ -1,6 +1,7 @@
 // The meeting places of a block, and what is said when somebody does not come.
 #include "tests/cuda_emulator/machine/block.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <map>
@@ -22,7 +23,10 @@ Block::Block(int threads_of_block, Order order, std::uint64_t seed, const std::v
       lines_(lines),
       stacks_(static_cast<std::size_t>(threads_of_block)),
       threads_(static_cast<std::size_t>(threads_of_block)),
-      ready_(static_cast<std::size_t>(threads_of_block + 63) / 64) {
+      ready_(static_cast<std::size_t>(threads_of_block + 63) / 64),
+      mbarriers_(*this),
+      boxes_(*this),
+      products_(*this, (threads_of_block + 31) / 32) {
   block_size = {static_cast<unsigned>(threads_of_block), 1, 1};
   wait = [](Machine* m, const char* name, int id, int threads, int predicate, int line) {
     return of(m)->wait_at(name, id, threads, predicate, line, true);
@@ -51,6 +55,21 @@ Block::Block(int threads_of_block, Order order, std::uint64_t seed, const std::v
     b.threads_[static_cast<std::size_t>(b.running_)].copies.emplace_back();
   };
   copy_wait = [](Machine* m, int groups_left) { of(m)->copy_wait_for(groups_left); };
+  mbarrier_init = [](Machine* m, unsigned barrier, unsigned count, int line) { of(m)->require(of(m)->mbarriers_.init(barrier, count), line); };
+  mbarrier_arrive = [](Machine* m, unsigned barrier, unsigned bytes, int line) {
+    bool ended = false;
+    of(m)->require(of(m)->mbarriers_.arrive(barrier, bytes, &ended), line);
+    if (ended) of(m)->wake(barrier);
+  };
+  mbarrier_wait = [](Machine* m, unsigned barrier, unsigned parity, int line) { of(m)->wait_at_mbarrier(barrier, parity, line); };
+  box_issue = [](Machine* m, const quern_emulated::BoxCopy& copy, int line) {
+    bool ignored = false;
+    of(m)->require(of(m)->mbarriers_.passed(copy.barrier, 0, &ignored), line);
+    of(m)->require(of(m)->boxes_.issue(copy), line);
+  };
+  product_issue = [](Machine* m, const quern_emulated::GroupProduct& p, int line) { of(m)->require(of(m)->products_.issue(of(m)->running_ / 32, p, line), line); };
+  product_commit = [](Machine* m) { of(m)->products_.commit(of(m)->running_ / 32); };
+  product_wait = [](Machine* m, int groups_left, int line) { of(m)->require(of(m)->products_.wait(of(m)->running_ / 32, groups_left), line); };
   load = [](int type, const void* at) { return load_as_f64(static_cast<DType>(type), at); };
   store = [](int type, void* at, double value) { store_from_f64(static_cast<DType>(type), at, value); };
 }
@@ -72,6 +91,9 @@ std::string Block::run(std::uint32_t index, void (*kernel)(const void*), const v
   error_.clear();
   scheduler_.is_thread();
   for (NamedBarrier& b : barriers_) b = {};
+  mbarriers_.clear();
+  boxes_.clear();
+  products_.clear();
   for (int t = 0; t < count_; ++t) {
     Thread& thread_of = threads_[static_cast<std::size_t>(t)];
     thread_of.state = State::ready;
@@ -86,16 +108,43 @@ std::string Block::run(std::uint32_t index, void (*kernel)(const void*), const v
   bool all_ended = true;
   for (const Thread& t : threads_) all_ended &= t.state == State::ended;
   if (!all_ended) return fmt::format("block {}: nobody can go on: {}", block.x, who_waits_where());
+  const std::string rest = left();
+  return rest.empty() ? rest : fmt::format("block {}: {}", block.x, rest);
+}
+
+std::string Block::left() const {
   for (int id = 0; id < 16; ++id)
-    if (barriers_[id].arrived > 0)
-      return fmt::format("block {}: it ends with {} of {} threads arrived at barrier {}", block.x, barriers_[id].arrived, barriers_[id].expected, id);
-  return {};
+    if (barriers_[id].arrived > 0) return fmt::format("it ends with {} of {} threads arrived at barrier {}", barriers_[id].arrived, barriers_[id].expected, id);
+  if (boxes_.count() > 0) return fmt::format("it ends with {} tensor copies under way", boxes_.count());
+  const std::string bytes = mbarriers_.left();
+  return bytes.empty() ? products_.left() : bytes;
 }
 
 void Block::set_ready(int t, bool ready) {
   std::uint64_t& word = ready_[static_cast<std::size_t>(t) / 64];
   const std::uint64_t bit = std::uint64_t{1} << (t % 64);
   word = ready ? word | bit : word & ~bit;
+}
+
+std::uint64_t Block::random() {
+  random_ ^= random_ << 13, random_ ^= random_ >> 7, random_ ^= random_ << 17;
+  return random_;
+}
+
+int Block::next_after_copies() {
+  // As late as can be, in the random order also earlier; not when nobody is left to wait for them.
+  if (boxes_.count() > 0 && std::all_of(threads_.begin(), threads_.end(), [](const Thread& t) { return t.state == State::ended; })) return -1;
+  const bool early = order_ == Order::random && boxes_.count() > 0 && random() % 8 == 0;
+  int to = early ? -1 : next();
+  while (to < 0 && boxes_.count() > 0) {
+    const std::size_t last = boxes_.count() - 1;
+    const TensorCopies::Arrival came = boxes_.deliver(order_ == Order::ascending ? 0 : order_ == Order::descending ? last : random() % (last + 1));
+    bool ended = false;
+    require(mbarriers_.deliver(came.barrier, came.bytes, &ended), 0);
+    if (ended) wake(came.barrier);
+    to = next();
+  }
+  return to;
 }
 
 int Block::next() {
@@ -107,8 +156,7 @@ int Block::next() {
   }
   int from = 0;
   if (order_ == Order::random) {
-    random_ ^= random_ << 13, random_ ^= random_ >> 7, random_ ^= random_ << 17;
-    from = static_cast<int>(random_ % static_cast<std::uint64_t>(count_));
+    from = static_cast<int>(random() % static_cast<std::uint64_t>(count_));
   }
   for (int k = 0; k <= words; ++k) {
     const int w = (from / 64 + k) % words;
@@ -121,7 +169,7 @@ int Block::next() {
 
 void Block::give_way() {
   Fiber& from = threads_[static_cast<std::size_t>(running_)].fiber;
-  const int to = next();
+  const int to = next_after_copies();
   const int self = running_;
   if (to != self) {
     running_ = to;
@@ -148,6 +196,35 @@ void Block::stop(std::string&& what, int line) {
   Fiber lost;
   Fiber::switch_to(lost, scheduler_);
   __builtin_unreachable();
+}
+
+void Block::require(std::string&& wrong, int line) {
+  if (!wrong.empty()) stop(std::move(wrong), line);
+}
+
+void Block::wait_at_mbarrier(unsigned barrier, unsigned parity, int line) {
+  for (;;) {
+    bool passed = false;
+    require(mbarriers_.passed(barrier, parity, &passed), line);
+    if (passed) return;
+    Thread& self = threads_[static_cast<std::size_t>(running_)];
+    self.state = State::at_mbarrier;
+    self.what = "quern_mbarrier_wait";
+    self.line = line;
+    self.mbarrier = barrier;
+    self.parity = parity;
+    set_ready(running_, false);
+    give_way();
+  }
+}
+
+void Block::wake(unsigned barrier) {
+  for (int t = 0; t < count_; ++t) {
+    Thread& other = threads_[static_cast<std::size_t>(t)];
+    if (other.state != State::at_mbarrier || other.mbarrier != barrier) continue;
+    other.state = State::ready;
+    set_ready(t, true);
+  }
 }
 
 Barrier Block::wait_at(const char* name, int id, int wanted, int predicate, int line, bool stay) {
@@ -255,6 +332,10 @@ std::string Block::who_waits_where() const {
       case State::ready: place = "can go on"; break;
       case State::at_barrier:
         place = fmt::format("wait at line {} ({}, barrier {}){}", thread_of.line, thread_of.what, thread_of.barrier, text_of(thread_of.line));
+        break;
+      case State::at_mbarrier:
+        place = fmt::format("wait at line {} for the phase of parity {} of {} ({}){}", thread_of.line, thread_of.parity, mbarriers_.name(thread_of.mbarrier),
+                            mbarriers_.state(thread_of.mbarrier), text_of(thread_of.line));
         break;
       case State::at_meeting:
         place = fmt::format("wait at line {} ({}) for the lanes {:#x}{}", thread_of.line, thread_of.what, thread_of.mask, text_of(thread_of.line));

@@ -8,6 +8,9 @@
 #include <vector>
 
 #include "tests/cuda_emulator/machine/fiber.h"
+#include "tests/cuda_emulator/machine/group_products.h"
+#include "tests/cuda_emulator/machine/memory_barriers.h"
+#include "tests/cuda_emulator/machine/tensor_copies.h"
 #include "tests/cuda_emulator/shim/machine.h"
 
 namespace quern::emulator {
@@ -31,7 +34,7 @@ class Block final : public quern_emulated::Machine {
   const Stacks& stacks() const { return stacks_; }
 
  private:
-  enum class State : std::uint8_t { ready, at_barrier, at_meeting, ended };
+  enum class State : std::uint8_t { ready, at_barrier, at_mbarrier, at_meeting, ended };
   struct Copy {
     void* to;
     const void* from;
@@ -43,6 +46,7 @@ class Block final : public quern_emulated::Machine {
     const char* what = "";
     int line = 0;
     int barrier = 0;
+    unsigned mbarrier = 0, parity = 0;
     unsigned mask = 0;
     void* mine = nullptr;
     quern_emulated::Execute execute = nullptr;
@@ -58,10 +62,16 @@ class Block final : public quern_emulated::Machine {
   void give_way();           // the running thread waits or has ended: another one goes on
   void come_back();          // the running thread is `running_` again
   int next();                // -1: nobody can go on
+  int next_after_copies();   // the same, once the tensor copies that this needs have come
   void set_ready(int t, bool ready);
   quern_emulated::Barrier wait_at(const char* name, int id, int threads, int predicate, int line, bool stay);
   void meet_lanes(const char* name, unsigned mask, void* mine, quern_emulated::Execute execute, int line);
   void copy_wait_for(int groups_left);
+  void wait_at_mbarrier(unsigned barrier, unsigned parity, int line);
+  void wake(unsigned barrier);  // a phase of it has ended
+  std::string left() const;     // what a block that has ended should not leave
+  std::uint64_t random();
+  void require(std::string&& wrong, int line);  // "", or stops
   [[noreturn]] void stop(std::string&& what, int line);
   std::string who_waits_where() const;
   std::string text_of(int line) const;
@@ -74,6 +84,9 @@ class Block final : public quern_emulated::Machine {
   std::vector<Thread> threads_;
   std::vector<std::uint64_t> ready_;   // a bit per thread
   NamedBarrier barriers_[16];
+  MemoryBarriers mbarriers_;
+  TensorCopies boxes_;
+  GroupProducts products_;
   Fiber scheduler_;
   int running_ = -1;
   void (*kernel_)(const void*) = nullptr;

@@ -9,7 +9,9 @@
 
 #include <fmt/format.h>
 
+#include "compiler/codegen/cuda/tensor_map.h"
 #include "runtime/evaluate.h"
+#include "tests/cuda_emulator/machine/tensor_copies.h"
 
 namespace quern::emulator {
 
@@ -107,7 +109,19 @@ Outcome run_emulated(const cuda::CudaModule& module, const Call& call, const How
     const std::int64_t zeroed = launch.zeroed_bytes ? sizes.of(launch.zeroed_bytes, "memory to clear") : 0;
     memory.emplace_back("the cleared memory", static_cast<std::size_t>(zeroed), 0);
     if (launch.words.size() > 500) return {fmt::format("{}: {} parameter words", launch.entry, launch.words.size()), {}};
-    std::vector<std::int64_t> words;
+    // The maps, then the words.
+    std::vector<std::int64_t> words(launch.maps.size() * cuda::kMapBytes / 8);
+    std::int64_t mapped = 0;
+    for (std::size_t k = 0; k < launch.maps.size(); ++k) {
+      const cuda::TensorMap& map = launch.maps[k];
+      if (std::string wrong = cuda::fault_of(map); !wrong.empty()) return {launch.entry + ": " + wrong, {}};
+      const auto extent = [&](int axis) { return sizes.of(program.tensors[map.tensor].shape[static_cast<std::size_t>(axis)], "a shape"); };
+      const auto stride = [&](int axis) { return tensors[map.tensor].strides[axis]; };
+      cuda::MapNumbers numbers;
+      if (!cuda::map_numbers(map, reinterpret_cast<std::uint64_t>(tensors[map.tensor].data), extent, stride, numbers)) continue;
+      encode_map(numbers, &words[k * cuda::kMapBytes / 8]);
+      mapped |= std::int64_t{1} << k;
+    }
     for (const cuda::Word& w : launch.words) {
       switch (w.kind) {
         case cuda::Word::data: words.push_back(reinterpret_cast<std::int64_t>(tensors[w.id].data)); break;
@@ -118,11 +132,14 @@ Outcome run_emulated(const cuda::CudaModule& module, const Call& call, const How
         case cuda::Word::slab: words.push_back(reinterpret_cast<std::int64_t>(slabs)); break;
         case cuda::Word::zeroed: words.push_back(reinterpret_cast<std::int64_t>(memory.back().data())); break;
         case cuda::Word::tasks: words.push_back(tasks); break;
+        case cuda::Word::mapped: words.push_back(mapped); break;
       }
     }
-    words.resize(std::max<std::size_t>(words.size(), 1));
-    if (text->parameter_bytes(i) != words.size() * 8)
-      return {fmt::format("{}: takes {} bytes of parameters, the launch lists {} words", launch.entry, text->parameter_bytes(i), launch.words.size()), {}};
+    const std::size_t bytes = cuda::parameter_bytes(launch.maps.size(), std::max<std::size_t>(launch.words.size(), launch.maps.empty()));
+    words.resize(bytes / 8);
+    if (text->parameter_bytes(i) != bytes)
+      return {fmt::format("{}: takes {} bytes of parameters, the launch lists {} maps and {} words", launch.entry, text->parameter_bytes(i), launch.maps.size(),
+                          launch.words.size()), {}};
     const std::string error = text->launch(i, grid, words.data(), this_way);
     if (!error.empty()) return {launch.entry + ": " + error, {}};
   }

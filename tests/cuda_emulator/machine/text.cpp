@@ -118,10 +118,15 @@ std::string Text::launch(std::size_t entry, const Grid& grid, const void* parame
   block.grid_size = {static_cast<unsigned>(grid.blocks), 1, 1};
   block.dynamic_shared = shared.data();
   block.dynamic_bytes = grid.shared_bytes;
-  block.dynamic_alignment = dynamic_alignment_;
+  // At an odd multiple of the alignment, as it may on a device; behind the static arrays, which begin at 0.
+  const std::size_t twice = 2 * dynamic_alignment_;
+  block.dynamic_address = quern_emulated::kDynamicWindow + static_cast<unsigned>((static_bytes_ + dynamic_alignment_ - 1) / twice * twice + dynamic_alignment_);
   block.static_shared = static_shared_;
   block.static_bytes = static_bytes_;
   *machine_ = &block;
+  struct alignas(64) Line { char bytes[64]; };
+  std::vector<Line> aligned_parameter((parameter_bytes(entry) + 63) / 64);
+  std::memcpy(aligned_parameter.data(), parameter, parameter_bytes(entry));
 
   std::string error;
   sigjmp_buf back;
@@ -155,7 +160,7 @@ std::string Text::launch(std::size_t entry, const Grid& grid, const void* parame
                                                             : i;
     shared.fill(how.poison);
     std::memset(static_shared_, how.poison, static_bytes_);
-    error = block.run(static_cast<std::uint32_t>(b), entries_[entry].run, parameter);
+    error = block.run(static_cast<std::uint32_t>(b), entries_[entry].run, aligned_parameter.data());
     if (error.empty() && !shared.intact()) error = fmt::format("block {}: wrote beside its {} bytes of dynamic shared memory", b, grid.shared_bytes);
     if (!error.empty()) return error;
   }

@@ -28,3 +28,4 @@ using size_t = decltype(sizeof(0));
 #include "atomics.h"
 #include "conversions.h"
 #include "tensor.h"
+#include "hopper.h"

@@ -51,28 +51,20 @@ constexpr unsigned long parameter_bytes(void (*)(P)) {
   return sizeof(P);
 }
 
-// The address of shared memory as 32 bits: windows for the dynamic block and for static arrays. The dynamic block begins
-// at an odd multiple of its alignment, as it may on a device.
-inline constexpr unsigned kDynamicWindow = 0x10000000u, kStaticWindow = 0x20000000u;
-
+/// The address of shared memory as 32 bits.
 inline unsigned shared_address(const void* p, int line) {
   const auto at = reinterpret_cast<unsigned long>(p);
   const auto dynamic = reinterpret_cast<unsigned long>(quern_machine->dynamic_shared);
   const auto fixed = reinterpret_cast<unsigned long>(quern_machine->static_shared);
-  if (at - dynamic <= quern_machine->dynamic_bytes) return static_cast<unsigned>(kDynamicWindow + quern_machine->dynamic_alignment + (at - dynamic));
+  if (at - dynamic <= quern_machine->dynamic_bytes) return static_cast<unsigned>(quern_machine->dynamic_address + (at - dynamic));
   if (at - fixed < quern_machine->static_bytes) return static_cast<unsigned>(kStaticWindow + (at - fixed));
   quern_emulated::fail("the shared address of something that is not in shared memory", line);
 }
 
 /// `bytes` of shared memory at a 32-bit address.
 inline unsigned char* shared_memory(unsigned address, unsigned bytes, unsigned alignment, int line) {
-  const unsigned begin = kDynamicWindow + static_cast<unsigned>(quern_machine->dynamic_alignment);
   if (address % alignment != 0) quern_emulated::fail("a shared address is not aligned", line);
-  if (address >= kStaticWindow) {
-    if (address - kStaticWindow + bytes <= quern_machine->static_bytes) return quern_machine->static_shared + (address - kStaticWindow);
-  } else if (address >= begin && address - begin + bytes <= quern_machine->dynamic_bytes) {
-    return quern_machine->dynamic_shared + (address - begin);
-  }
+  if (unsigned char* p = shared_at(*quern_machine, address, bytes)) return p;
   quern_emulated::fail("a shared address outside of shared memory", line);
 }
 

@@ -1,0 +1,22 @@
+// See tensor_map.h.
+#include "compiler/codegen/cuda/tensor_map.h"
+
+#include <set>
+
+#include <fmt/format.h>
+
+namespace quern::cuda {
+
+std::string fault_of(const TensorMap& map) {
+  const auto axes = static_cast<int>(map.axes.size());
+  if (axes < 2 || axes > kMostMapAxes) return fmt::format("a tensor map of {} axes; it has 2 to {}", axes, kMostMapAxes);
+  if (map.box.size() != map.axes.size()) return fmt::format("a tensor map of {} axes with a box of {}", axes, map.box.size());
+  if (std::set<int>(map.axes.begin(), map.axes.end()).size() != map.axes.size()) return "a tensor map with an axis twice";
+  for (const std::uint32_t n : map.box)
+    if (n < 1 || n > 256) return fmt::format("a tensor map with a box of {} elements along an axis; it has 1 to 256", n);
+  if (map.box[0] % 8 != 0 || map.box[0] > 64)
+    return fmt::format("a tensor map whose box has {} elements along its fastest axis; with this swizzle it has 8 to 64, whole 16 bytes", map.box[0]);
+  return {};
+}
+
+}  // namespace quern::cuda
