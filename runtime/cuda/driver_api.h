@@ -51,6 +51,8 @@ inline constexpr int kCaptureNone = 0, kCaptureActive = 1;
   X(cuKernelSetAttribute, (int attribute, int value, Kernel, DeviceId))                                             \
   X(cuLaunchKernel, (Function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y, \
                      unsigned block_z, unsigned shared_bytes, Stream, void** parameters, void** extra))             \
+  X(cuTensorMapEncodeTiled, (void* map, int type, unsigned rank, void* address, const std::uint64_t* extents, const std::uint64_t* strides, \
+                             const std::uint32_t* box, const std::uint32_t* element_strides, int interleave, int swizzle, int promotion, int fill)) \
   X(cuMemAlloc, (DevicePointer*, std::size_t bytes))                                                                \
   X(cuMemFree, (DevicePointer))                                                                                     \
   X(cuMemAllocAsync, (DevicePointer*, std::size_t bytes, Stream))                                                   \

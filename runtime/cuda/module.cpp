@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "compiler/codegen/cuda/tensor_map.h"
+#include "runtime/cuda/tensor_maps.h"
 #include "runtime/evaluate.h"
 #include "runtime/small_array.h"
 
@@ -12,7 +14,7 @@ namespace quern::runtime::gpu {
 namespace {
 
 constexpr std::size_t kAlign = 256;
-constexpr std::size_t kMostWords = 500;
+constexpr std::size_t kMostWords = 500, kMostParameterBytes = 4096;
 constexpr int kSharedWithoutAsking = 48 * 1024;
 
 std::size_t aligned(std::size_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
@@ -29,11 +31,14 @@ struct Module::Amounts {
 };
 
 struct Module::Place {
+  explicit Place(const std::vector<quern::cuda::KernelLaunch>& launches) : maps(launches) {}
+
   Gpu* gpu = nullptr;
   Library library = nullptr;
   std::vector<Function> functions;   // per launch
   std::vector<int> most_shared;      // dynamic shared bytes that the kernel was allowed at loading
   DevicePointer status = 0;
+  TensorMaps maps;
   std::mutex mutex;                  // blocks, spare status words; held while launches use a block
   std::vector<Block> blocks;
   std::vector<DevicePointer> spare;
@@ -62,6 +67,14 @@ Module::Module(const Binding& binding, quern::cuda::CudaModule printed, Compiled
   needs_memory_ = !printed_.workspace.empty();
   for (const quern::cuda::KernelLaunch& launch : printed_.launches) {
     if (launch.words.size() > kMostWords) fault(fmt::format("launch {} takes {} parameter words", launch.entry, launch.words.size()));
+    if (quern::cuda::parameter_bytes(launch.maps.size(), launch.words.size()) > kMostParameterBytes)
+      fault(fmt::format("launch {} takes {} tensor maps and {} parameter words", launch.entry, launch.maps.size(), launch.words.size()));
+    std::vector<Step>& mapped = mapped_.emplace_back();
+    for (const quern::cuda::TensorMap& map : launch.maps) {
+      if (const std::string wrong = quern::cuda::fault_of(map); !wrong.empty()) fault(fmt::format("launch {}: {}", launch.entry, wrong));
+      if (map.tensor >= data.size() || !has_place[map.tensor]) fault(fmt::format("launch {} maps tensor {}, which has no storage", launch.entry, map.tensor));
+      mapped.push_back(data[map.tensor]);
+    }
     needs_memory_ |= static_cast<bool>(launch.slab_bytes) || static_cast<bool>(launch.zeroed_bytes);
     std::vector<Step> steps;
     for (const Word& word : launch.words) {
@@ -85,6 +98,7 @@ Module::Module(const Binding& binding, quern::cuda::CudaModule printed, Compiled
           break;
         case Word::slab: step.kind = Step::slab; break;
         case Word::tasks: step.kind = Step::tasks; break;
+        case Word::mapped: step.kind = Step::mapped; break;
         case Word::zeroed: step.kind = Step::zeroed; break;
       }
       steps.push_back(step);
@@ -135,7 +149,7 @@ Module::Place& Module::place_on(Gpu& gpu, bool may_load) {
   require_fits(gpu);
   const Current current(gpu);
   const Driver& d = gpu.driver();
-  auto place = std::make_unique<Place>();
+  auto place = std::make_unique<Place>(printed_.launches);
   place->gpu = &gpu;
   const std::string loading = "loading " + what();
   gpu.require(d.cuLibraryLoadData(&place->library, compiled_.image().c_str(), nullptr, nullptr, 0, nullptr, nullptr, 0), loading);
@@ -266,6 +280,34 @@ void Module::prepare(Gpu& gpu, const ModuleCall& call) {
   block_for(place, call, amounts.bytes);
 }
 
+std::uint64_t Module::write_maps(Place& place, std::size_t launch, const ModuleCall& call, DevicePointer memory, const Amounts& amounts, unsigned char* to) const {
+  std::uint64_t made = 0;
+  for (std::size_t k = 0; k < mapped_[launch].size(); ++k, to += quern::cuda::kMapBytes) {
+    const quern::cuda::TensorMap& map = printed_.launches[launch].maps[k];
+    const Step& source = mapped_[launch][k];
+    quern::cuda::MapNumbers numbers;
+    bool can = false;
+    if (source.kind == Step::slot_data) {
+      const TensorView& view = *call.tensors[source.index];
+      can = quern::cuda::map_numbers(
+          map, reinterpret_cast<std::uint64_t>(view.data()), [&](int axis) { return view.extent(axis); }, [&](int axis) { return view.stride(axis); }, numbers);
+    } else {
+      const ir::Tensor& t = program_.tensors[map.tensor];
+      const auto extent = [&](int axis) { return evaluate(t.shape[static_cast<std::size_t>(axis)], call, "a workspace size"); };
+      can = quern::cuda::map_numbers(map, memory + amounts.offsets[source.index], extent, [&](int axis) { return dense_stride(t, axis, call); }, numbers);
+    }
+    if (can && place.maps.write(place.gpu->driver(), launch, k, numbers, to)) made |= std::uint64_t{1} << k;
+    else std::fill_n(to, quern::cuda::kMapBytes, static_cast<unsigned char>(0));
+  }
+  return made;
+}
+
+std::int64_t Module::dense_stride(const ir::Tensor& tensor, int axis, const ModuleCall& call) const {
+  std::int64_t stride = 1;
+  for (std::size_t a = tensor.shape.size(); --a > static_cast<std::size_t>(axis);) stride *= evaluate(tensor.shape[a], call, "a workspace size");
+  return stride;
+}
+
 void Module::launch(Gpu& gpu, const ModuleCall& call, DevicePointer status) {
   if (printed_.launches.empty()) return;
   Place& place = place_on(gpu, call.may_allocate);
@@ -282,11 +324,13 @@ void Module::launch(Gpu& gpu, const ModuleCall& call, DevicePointer status) {
   }
   if (status == 0) status = place.status;
 
-  std::uint64_t words[kMostWords];
-  void* parameters[] = {words};
+  // The maps, then the words.
+  alignas(quern::cuda::kMapAlignment) unsigned char block[kMostParameterBytes];
+  void* parameters[] = {block};
   for (std::size_t k = 0; k < steps_.size(); ++k) {
     if (amounts.tasks[k] == 0) continue;
-    std::uint64_t* word = words;
+    const std::uint64_t made = write_maps(place, k, call, memory, amounts, block);
+    auto* word = reinterpret_cast<std::uint64_t*>(block + mapped_[k].size() * quern::cuda::kMapBytes);
     for (const Step& step : steps_[k]) {
       switch (step.kind) {
         case Step::slot_data: *word++ = reinterpret_cast<std::uint64_t>(call.tensors[step.index]->data()); break;
@@ -294,9 +338,7 @@ void Module::launch(Gpu& gpu, const ModuleCall& call, DevicePointer status) {
         case Step::work_data: *word++ = memory + amounts.offsets[step.index]; break;
         case Step::work_stride: {
           const ir::Tensor& t = program_.tensors[printed_.workspace[step.index]];
-          std::int64_t stride = 1;
-          for (std::size_t axis = t.shape.size(); --axis > static_cast<std::size_t>(step.axis);) stride *= evaluate(t.shape[axis], call, "a workspace size");
-          *word++ = static_cast<std::uint64_t>(stride);
+          *word++ = static_cast<std::uint64_t>(dense_stride(t, step.axis, call));
           break;
         }
         case Step::symbol: *word++ = static_cast<std::uint64_t>(call.symbols[step.index]); break;
@@ -306,6 +348,7 @@ void Module::launch(Gpu& gpu, const ModuleCall& call, DevicePointer status) {
         case Step::slab: *word++ = memory + amounts.slab; break;
         case Step::tasks: *word++ = static_cast<std::uint64_t>(amounts.tasks[k]); break;
         case Step::zeroed: *word++ = memory + amounts.zeroed[k]; break;
+        case Step::mapped: *word++ = made; break;
       }
     }
     if (amounts.shared[k] > static_cast<unsigned>(place.most_shared[k]))

@@ -56,7 +56,7 @@ class Module {
 
  private:
   struct Step {
-    enum Kind : std::uint8_t { slot_data, work_data, slot_stride, work_stride, symbol, constant, scalar, status, slab, tasks, zeroed } kind;
+    enum Kind : std::uint8_t { slot_data, work_data, slot_stride, work_stride, symbol, constant, scalar, status, slab, tasks, zeroed, mapped } kind;
     std::uint32_t index = 0;   // of a slot, a workspace tensor, a symbol, a scalar
     int axis = 0;
     std::int64_t value = 0;    // constant
@@ -75,6 +75,10 @@ class Module {
   std::int64_t evaluate(ir::Expr e, const ModuleCall& call, const char* what) const;
   void measure(Gpu& gpu, const ModuleCall& call, Amounts& amounts) const;
   Block& block_for(Place& place, const ModuleCall& call, std::size_t bytes);
+  /// The maps of a launch; returns which could be made, a bit each.
+  std::uint64_t write_maps(Place& place, std::size_t launch, const ModuleCall& call, DevicePointer memory, const Amounts& amounts, unsigned char* to) const;
+  /// Elements between neighbours along an axis of a workspace tensor.
+  std::int64_t dense_stride(const ir::Tensor& tensor, int axis, const ModuleCall& call) const;
   void require_fits(const Gpu& gpu) const;
   std::string what() const;
 
@@ -83,6 +87,7 @@ class Module {
   CompiledText compiled_;
   quern::cuda::Target target_;
   std::vector<std::vector<Step>> steps_;   // per launch
+  std::vector<std::vector<Step>> mapped_;  // per launch, the tensors of its maps: slot_data or work_data
   bool checks_ = false;
   bool needs_memory_ = false;
   std::array<std::atomic<Place*>, kMostGpus> places_{};

@@ -6,7 +6,7 @@
 extern "C" {
 
 struct EmulatedCounters {
-  std::uint64_t inits, launches, allocations, frees, library_loads, library_unloads, synchronizations, live_bytes, live_allocations;
+  std::uint64_t inits, launches, allocations, frees, library_loads, library_unloads, synchronizations, live_bytes, live_allocations, maps;
 };
 
 EmulatedCounters emulated_counters();
