@@ -7,4 +7,5 @@ add_library(quern_cuda_functions STATIC ${written})
 target_link_libraries(quern_cuda_functions PUBLIC quern_compiler)
 # As the texts mean it: no contraction that is not written.
 target_compile_options(quern_cuda_functions PRIVATE -O1 -w -ffp-contract=off)
+set(shared_sources cuda_emulator/group_product.cpp)
 set(links quern_compiler quern_cuda_functions ${CMAKE_DL_LIBS})

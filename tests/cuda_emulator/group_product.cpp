@@ -14,8 +14,6 @@ namespace {
 
 constexpr int kTile = 64 * 128;  // bytes
 
-int padded(int n) { return (n + 7) / 8 * 8; }
-
 /// A matrix of these sides, the second one contiguous, with boxes of 64 elements of it.
 quern::cuda::MapNumbers matrix_map(std::uint64_t address, int outer, int inner, int box_outer) {
   quern::cuda::MapNumbers m;
@@ -45,8 +43,8 @@ std::string GroupProductCase::text() const {
           define("RS", int{a_in_registers}) + define("PIECES", b_transposed ? pieces : 0) + define("B_ROOM", b_room) + define("LDA", padded(a_transposed ? rows : depth)) +
           define("EXPECTED", (a_in_registers ? 0 : groups * kTile) + b_bytes) + fmt::format("#define PRODUCT quern_wgmma_{}\n", name);
   return text + R"(
-struct Parameters { quern_map a, b; const unsigned short* at; float* y; long long parity; };
-extern "C" __global__ void __launch_bounds__(128 * (1 + GROUPS)) kernel(const __grid_constant__ Parameters p) {
+struct Parameters { quern_map a, b; const unsigned short* at; float* y; };
+extern "C" __global__ void __launch_bounds__(128 * (1 + GROUPS), 1) kernel(const __grid_constant__ Parameters p) {
   extern __shared__ __align__(1024) unsigned char tile[];
   constexpr int stage_bytes = GROUPS * 8192 + B_ROOM;
   const unsigned base = quern_shared_address(tile), full = base + 2 * stage_bytes, empty = full + 16;
@@ -65,7 +63,7 @@ extern "C" __global__ void __launch_bounds__(128 * (1 + GROUPS)) kernel(const __
       for (int k = 0; k < K; k += 64) {
         const int s = k / 64 % 2, turn = k / 128 % 2;
         const unsigned a = base + s * stage_bytes, b = a + GROUPS * 8192;
-        quern_mbarrier_wait(empty + 8 * s, turn ^ (unsigned)p.parity);
+        quern_mbarrier_wait(empty + 8 * s, turn ^ 1);
         quern_mbarrier_expect(full + 8 * s, EXPECTED);
         if (!RS)
           for (int g = 0; g < GROUPS; ++g) {

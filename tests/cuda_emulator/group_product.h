@@ -11,6 +11,9 @@
 
 namespace quern_test {
 
+/// Elements from row to row of a matrix in memory: whole 16 bytes.
+constexpr int padded(int n) { return (n + 7) / 8 * 8; }
+
 struct GroupProductCase {
   bool a_transposed = false;   // a lies as K x M
   bool b_transposed = true;    // false: b lies as N x K
@@ -22,7 +25,7 @@ struct GroupProductCase {
   int row_tiles() const { return (rows + 64 * groups - 1) / (64 * groups); }
   int threads() const { return 128 * (1 + groups); }
   std::size_t shared_bytes() const;
-  /// Parameter: map a, map b, then the addresses of a, y, and the parity that the producer waits for first.
+  /// Parameter: map a, map b, then the addresses of a and y.
   std::string text() const;
 };
 

@@ -25,17 +25,16 @@ struct alignas(64) Parameters {
   unsigned char maps[2][128];
   const void* a;
   float* y;
-  long long parity;
 };
 
-Outcome run(const GroupProductCase& c, const std::string& text, Order order, long long parity = 1) {
+Outcome run(const GroupProductCase& c, const std::string& text, Order order) {
   GroupProductData data(c);
   std::vector<std::uint16_t> a(data.a.size() + 8), b(data.b.size() + 8);  // on multiples of 16 bytes
   const auto aligned = [](std::vector<std::uint16_t>& v) { return reinterpret_cast<std::uint16_t*>((reinterpret_cast<std::uintptr_t>(v.data()) + 15) / 16 * 16); };
   std::memcpy(aligned(a), data.a.data(), 2 * data.a.size());
   std::memcpy(aligned(b), data.b.data(), 2 * data.b.size());
   std::vector<float> y(data.y.size(), NAN);
-  Parameters p{{}, aligned(a), y.data(), parity};
+  Parameters p{{}, aligned(a), y.data()};
   encode_map(data.map_of_a(reinterpret_cast<std::uint64_t>(aligned(a))), p.maps[0]);
   encode_map(data.map_of_b(reinterpret_cast<std::uint64_t>(aligned(b))), p.maps[1]);
   const auto loaded = Text::load(text, {"kernel"});
@@ -116,9 +115,7 @@ TEST_CASE("a tile that is released before the product has read it shows") {
 }
 
 TEST_CASE("a wait for a phase that never ends is told, with who waits where") {
-  const GroupProductCase c;
-  for (const Order order : kOrders) {
-    const Outcome out = run(c, c.text(), order, 0);
+  for (const Outcome& out : with({}, "turn ^ 1", "turn")) {
     CHECK(out.error.find("nobody can go on") != std::string::npos);
     CHECK(out.error.find("threads 0 wait at line") != std::string::npos);
     CHECK(out.error.find("for the phase of parity 0 of the barrier at byte") != std::string::npos);

@@ -1,4 +1,5 @@
 set(links)
 if(QUERN_CUDA)
+  set(shared_sources cuda_emulator/group_product.cpp)
   set(links quern_runtime ${CMAKE_DL_LIBS})
 endif()

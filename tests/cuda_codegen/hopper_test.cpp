@@ -1,0 +1,114 @@
+// NVRTC accepts every function of prelude_hopper.h for sm_90a, each in a kernel that uses it as generated text does.
+#include <cstdio>
+#include <cstdlib>
+
+#include <fmt/format.h>
+
+#include "compiler/codegen/cuda/prelude_hopper.h"
+#include "compiler/codegen/cuda/prelude_tensor.h"
+#include "tests/catch.h"
+#include "tests/cuda_codegen/nvrtc.h"
+#include "tests/cuda_emulator/group_product.h"
+
+using namespace quern::cuda;
+using namespace quern::cuda::test;
+
+namespace {
+
+bool skipped() {
+  std::string why;
+  if (have_nvrtc(&why)) return false;
+  const char* required = std::getenv("QUERN_REQUIRE_NVRTC");
+  INFO(why);
+  REQUIRE_FALSE((required && std::string(required) == "1"));
+  std::printf("skipped: %s\n", why.c_str());
+  return true;
+}
+
+constexpr const char* kOwn = "const unsigned own[4] = {from[threadIdx.x], from[128 + threadIdx.x], from[256 + threadIdx.x], from[384 + threadIdx.x]};";
+
+/// One kernel for each form of a product with that many columns.
+std::string products(int columns) {
+  std::string text;
+  for (const char* type : {"bf16", "f16"})
+    for (int form = 0; form < 6; ++form) {
+      const bool registers = form >= 4;
+      const int ta = form / 2 % 2, tb = form % 2;
+      const std::string call = registers ? fmt::format("quern_wgmma_{}<{}>(d, own, quern_operand(0, 16) + k, k > 0)", type, tb)
+                                         : fmt::format("quern_wgmma_{}<{}, {}>(d, quern_operand(0, 16) + k, quern_operand(4096, 8192) + k, k > 0)", type, ta, tb);
+      text += fmt::format(R"(
+extern "C" __global__ void __launch_bounds__(128) product_{}_{}_{}(const unsigned* from, float* to) {{
+  float d[{}][4];
+  {}
+  quern_wgmma_fence();
+#pragma unroll
+  for (int k = 0; k < 4; ++k) {};
+  quern_wgmma_commit();
+  quern_wgmma_wait<0>();
+  quern_wgmma_pin(d);
+#pragma unroll
+  for (int i = 0; i < {}; ++i) to[i * 128 + threadIdx.x] = d[i][0] + d[i][1] + d[i][2] + d[i][3];
+}}
+)", columns, type, form, columns / 8, registers ? kOwn : "", call, columns / 8);
+    }
+  return text;
+}
+
+constexpr const char* kCopies = R"(
+struct Parameters { quern_map map; float* to; };
+extern "C" __global__ void __launch_bounds__(256, 1) copies(const __grid_constant__ Parameters p) {
+  extern __shared__ __align__(1024) unsigned char tile[];
+  const unsigned base = quern_shared_address(tile), barrier = base + 65536;
+  if (threadIdx.x == 0) {
+    quern_mbarrier_init(barrier, 1);
+    quern_mbarrier_init(barrier + 8, 128);
+    quern_mbarrier_init_fence();
+  }
+  __syncthreads();
+  if (threadIdx.x < 128) {
+    quern_fewer_registers<24>();
+    if (threadIdx.x == 0) {
+      quern_mbarrier_wait(barrier + 8, 1);
+      quern_mbarrier_expect(barrier, 32768);
+      quern_tensor_load(base, p.map, barrier, 1, -2);
+      quern_tensor_load(base + 8192, p.map, barrier, 1, 2, 3);
+      quern_tensor_load(base + 16384, p.map, barrier, 1, 2, 3, 4);
+      quern_tensor_load(base + 24576, p.map, barrier, 1, 2, 3, 4, 5);
+    }
+  } else {
+    quern_more_registers<240>();
+    quern_mbarrier_wait(barrier, 0);
+    p.to[threadIdx.x] = ((float*)tile)[threadIdx.x];
+    quern_async_fence();
+    quern_mbarrier_arrive(barrier + 8);
+  }
+}
+)";
+
+void accepts(const std::string& text) {
+  const Compiled c = compile(text, "sm_90a");
+  INFO(c.log);
+  CHECK(c.ok);
+  CHECK(c.log.empty());
+}
+
+}  // namespace
+
+TEST_CASE("NVRTC accepts every product of warp groups") {
+  if (skipped()) return;
+  std::string kernels;
+  for (const int columns : {16, 64, 80, 128, 256}) kernels += products(columns);
+  accepts(tensor_prelude() + hopper_prelude({16, 64, 80, 128, 256}) + kernels);
+}
+
+TEST_CASE("NVRTC accepts memory barriers, tensor copies and other numbers of registers") {
+  if (skipped()) return;
+  accepts(tensor_prelude() + hopper_prelude({}) + kCopies);
+}
+
+TEST_CASE("NVRTC accepts the whole kernels by hand") {
+  if (skipped()) return;
+  for (const bool a : {false, true})
+    for (const bool b : {false, true}) accepts(quern_test::GroupProductCase{.a_transposed = a, .b_transposed = b}.text());
+  accepts(quern_test::GroupProductCase{.a_in_registers = true}.text());
+}
