@@ -86,3 +86,5 @@ kernel documents(q: f16[T,16], k: f16[T,16], doc: i32[T] nondecreasing) -> (o: f
   CHECK(fuzz::judge(text, fuzz::cases_of(text).at(0), test::emulated({}, with_fault)).outcome != fuzz::Outcome::agree);
   CHECK(edits > 0);
 }
+
+TEST_CASE("products of warp groups, with a group that loads") { run_file("roles", "quern_wgmma_commit();"); }
