@@ -31,7 +31,7 @@ KernelPrinter::KernelPrinter(ModuleText& shared, const tile::Kernel& kernel)
     if (!schedule_) throw std::logic_error("a kernel planned for roles cannot have them: " + why);
     launch.threads = 128 * (kernel.groups + 1);
     launch.blocks_per_multiprocessor = 1;
-    for (const auto& [nest, c] : arranged_->contractions) contracted_.insert(nest->updates[0].target);
+    find_sums();
     scopes_.emplace_back();
     return;
   }
@@ -66,20 +66,25 @@ void KernelPrinter::lay_out() {
   launch.threads = arranged_ ? 32 * arranged_->warps : kThreads;
   if (arranged_) {
     find_rings(kernel_.body);
-    for (const auto& [nest, c] : arranged_->contractions) {
-      const TensorId t = nest->updates[0].target;
-      scores_.insert(t);
-      bool is_long = true;  // in every block
-      for (const tile::Dim& d : nest->dims)
-        if (d.index == c.inner) {
-          const auto extent = extent_of(pool_, d);
-          is_long = extent && !extent->limit && extent->most >= 16 && !nest->updates[0].domain && !nest->updates[0].start;
-        }
-      if (is_long) long_sums_.insert(t);
-    }
-    find_scores(kernel_.body);
+    find_sums();
   }
   find_scans(kernel_.body);
+}
+
+/// Sums of products and what is made of them.
+void KernelPrinter::find_sums() {
+  for (const auto& [nest, c] : arranged_->contractions) {
+    const TensorId t = nest->updates[0].target;
+    scores_.insert(t);
+    bool is_long = true;  // in every block
+    for (const tile::Dim& d : nest->dims)
+      if (d.index == c.inner) {
+        const auto extent = extent_of(pool_, d);
+        is_long = extent && !extent->limit && extent->most >= 16 && !nest->updates[0].domain && !nest->updates[0].start;
+      }
+    if (is_long) long_sums_.insert(t);
+  }
+  find_scores(kernel_.body);
 }
 
 /// Register tiles of f32 whose every element is computed from a score: rounded as much as one.

@@ -94,6 +94,7 @@ class KernelPrinter {
 
   // Structure (kernel_printer.cpp, nests.cpp, selects.cpp).
   void lay_out();
+  void find_sums();
   void find_scores(const tile::Block& block);
   std::int64_t operand_bytes(ir::TensorId tensor) const;
   void place_tiles();

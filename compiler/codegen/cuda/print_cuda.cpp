@@ -31,6 +31,7 @@ CudaModule print_cuda(const tile::Module& module, const CudaOptions& options) {
       // What suits some calls better, for those.
       ir::Expr taken;
       for (const auto run : {&KernelPrinter::run_rows, &KernelPrinter::run_warps}) {
+        if (kernel.groups > 0) break;
         KernelPrinter printer(shared, kernel);
         const std::string text = (printer.*run)();
         if (text.empty()) continue;

@@ -324,13 +324,13 @@ int registers_held(const Arrangement& a) {
   std::set<TensorId> packed;
   for (const auto& [nest, c] : a.contractions)
     if (c.left_in_registers && packed.insert(nest->updates[0].target).second) held += a.column_tiles.at(c.inner) * 2;
-  // A tile over the columns of sums that are done takes their place.
+  // What is made of sums that are done takes their place: scores, then weights.
   std::map<IndexId, int> others;
   for (const auto& [t, dims] : a.registers)
     if (dims.size() == 2 && !sums.contains(t)) ++others[dims[1]];
   for (const auto& [index, count] : others) {
     const auto it = of_column.find(index);
-    held += std::max(0, count - (it == of_column.end() ? 0 : it->second)) * a.column_tiles.at(index) * 4;
+    held += std::max(0, count - (it == of_column.end() ? 0 : 2 * it->second)) * a.column_tiles.at(index) * 4;
   }
   return held;
 }
