@@ -63,7 +63,7 @@ tile::Module plan_for_cuda(ir::Program program, const CudaOptions& options, cons
   compile.plan.layouts = options.layouts;
   compile.plan.target.vector_bytes = 128;
   compile.plan.target.registers = 32;
-  if (options.target.sm == 90 && options.target.accelerated) compile.plan.roles = choose_roles(program, compile, options.target);
+  if (options.target.sm == 90 && options.target.accelerated && !passes.off.contains("warp_roles")) compile.plan.roles = choose_roles(program, compile, options.target);
   return compiler::compile(std::move(program), compile);
 }
 
