@@ -53,7 +53,7 @@ kernel vector(x: f32[N]) -> (y: f32[N]) { y[n] = cumsum[n](x[n]) }
   for (const char* part : {"carry = passed_x[9];", "before_x = (warps_x + before_x);", "since_x = (since_x + step_x);"}) {
     int edits = 0;
     const auto without = [&](std::string& printed) {
-      if (const auto at = printed.find(part); at != std::string::npos) printed.replace(at, std::string(part).size(), ";"), ++edits;
+      if (const auto at = printed.find(part); at != std::string::npos) printed.replace(at, std::string(part).size(), 1, ';'), ++edits;
     };
     INFO(part);
     CHECK(fuzz::judge(text, fuzz::cases_of(text).at(0), test::emulated({}, without)).outcome != fuzz::Outcome::agree);

@@ -78,7 +78,7 @@ TEST_CASE("every kernel with each of its sizes 0") {
     for (std::size_t i = 0; i < sizes.size(); ++i) which.settings[sizes[i]] = std::to_string(3 + i);
     for (const std::string& zero : sizes) {
       fuzz::Case one = which;
-      one.settings[zero] = "0";
+      one.settings[zero] = std::string(1, '0');
       agree_or_refuse(file, one, count);
     }
   });
