@@ -1,4 +1,5 @@
 // `quern compile`: files, the same bytes every time, sizes, and what is said of wrong command lines.
+#include <cstdlib>
 #include <filesystem>
 
 #include "tests/catch.h"
@@ -68,4 +69,35 @@ TEST_CASE("a run-time size may be fixed") {
   REQUIRE(result.status == 0);
   CHECK(result.out.find("\"attention\"") != std::string::npos);
   CHECK(content_of(folder.path("o/attention.h")).find("Compiled for D = 64, M = 1; D = 64, M = 128.") != std::string::npos);
+}
+
+TEST_CASE("a kernel as a .cu program of its own") {
+  const Folder folder;
+  const std::vector<std::string> words{"compile", kAttention, "attention", "--export-cu", "--target", "sm_80", "--set", "M=70", "--set", "N=90", "--set", "D=32", "-o", folder.path("o")};
+  const Output made = run_quern(words);
+  if (made.status == 6) return;  // this build has no CUDA
+  INFO(made.err);
+  REQUIRE(made.status == 0);
+  CHECK(made.out == folder.path("o/attention.cu") + "\n");
+  const std::string text = content_of(folder.path("o/attention.cu"));
+  for (const char* part : {"namespace quern_kernels {", "__global__", "static const Expected expected_t3[]", "int main()", "cudaEventElapsedTime", "nvcc -arch=sm_80"}) {
+    INFO(part);
+    CHECK(text.find(part) != std::string::npos);
+  }
+  // Exported twice it is the same; other sizes are another program.
+  REQUIRE(run_quern(words).status == 0);
+  CHECK(content_of(folder.path("o/attention.cu")) == text);
+  fails({"compile", kAttention, "attention", "--export-cu", "--target", "sm_80", "--set", "D=32", "-o", folder.path("o")}, 2, "a program of its own has fixed sizes: --set M=...");
+  fails({"compile", kAttention, "attention", "--export-cu", "--target", "sm_80,sm_90a", "--set", "D=32"}, 2, "--export-cu takes one target");
+  fails({"compile", kAttention, "attention", "--export-cu", "--target", "x86-64-v3", "--set", "D=32"}, 2, "--export-cu takes one target");
+  const char* home = std::getenv("CUDA_HOME");
+  const std::string nvcc = std::string(home ? home : "/usr/local/cuda") + "/bin/nvcc";
+  if (!std::filesystem::exists(nvcc)) {
+    WARN("no nvcc: the .cu program was not compiled");
+    return;
+  }
+  const std::string command = "'" + nvcc + "' -arch=sm_80 -Werror all-warnings -o '" + folder.path("o/program") + "' '" + folder.path("o/attention.cu") + "' > '" + folder.path("log") + "' 2>&1";
+  const int status = std::system(command.c_str());
+  INFO(content_of(folder.path("log")));
+  CHECK(status == 0);
 }

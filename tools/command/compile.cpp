@@ -4,8 +4,10 @@
 
 #include <fmt/format.h>
 
+#include "compiler/codegen/cuda/target.h"
 #include "dsl/syntax/parse.h"
 #include "runtime/aot/build/compile_ahead.h"
+#include "tools/command/export_cu.h"
 #include "tools/command/program_file.h"
 #include "tools/command/session.h"
 
@@ -18,7 +20,7 @@ using runtime::aot::LayoutClass;
 struct CompileOptions {
   std::string file, folder = ".", name, prefix;
   std::vector<std::string> kernels, targets, settings, layouts;
-  bool quiet = false;
+  bool quiet = false, export_cu = false;
 };
 
 std::vector<std::string> split(const std::string& text) {
@@ -30,7 +32,7 @@ std::vector<std::string> split(const std::string& text) {
   return parts;
 }
 
-Setting setting_of(const std::string& name, const std::string& value) {
+quern::Setting setting_of(const std::string& name, const std::string& value) {
   if (const std::optional<DType> type = dtype_from_name(value)) return {name, true, static_cast<std::int64_t>(*type)};
   if (value == "true" || value == "false") return {name, false, value == "true"};
   std::size_t used = 0;
@@ -51,8 +53,8 @@ void add_choice(const std::string& word, std::vector<runtime::aot::Choice>& choi
   auto choice = std::find_if(choices.begin(), choices.end(), [&](const auto& c) { return c.name == name; });
   if (choice == choices.end()) choice = choices.insert(choices.end(), {name, {}});
   for (const std::string& value : split(word.substr(equals + 1))) {
-    const Setting setting = setting_of(name, value);
-    const bool known = std::any_of(choice->values.begin(), choice->values.end(), [&](const Setting& s) { return s.is_type == setting.is_type && s.value == setting.value; });
+    const quern::Setting setting = setting_of(name, value);
+    const bool known = std::any_of(choice->values.begin(), choice->values.end(), [&](const quern::Setting& s) { return s.is_type == setting.is_type && s.value == setting.value; });
     if (!known) choice->values.push_back(setting);
   }
 }
@@ -82,7 +84,30 @@ std::string stem_of(const std::string& file) {
   return stem;
 }
 
+/// --export-cu: one kernel, one target, all sizes fixed.
+ExitCode take_away(const Session& session, const CompileOptions& options) {
+  std::vector<std::string> targets;
+  for (const std::string& word : options.targets)
+    for (const std::string& target : split(word)) targets.push_back(target);
+  if (targets.size() != 1 || !quern::cuda::target_named(targets[0])) throw Failure(ExitCode::usage, "--export-cu takes one target of sm_80, sm_86, sm_89, sm_90 and sm_90a");
+  KernelOptions kernel;
+  kernel.file = options.file;
+  kernel.words = options.kernels;
+  kernel.settings = options.settings;
+  const LoadedKernel loaded = load_kernel(session, kernel, true);
+  const std::string text = export_cu(loaded, targets[0]);
+  std::error_code error;
+  std::filesystem::create_directories(options.folder, error);
+  if (error) throw Failure(ExitCode::data, fmt::format("{}: {}", options.folder, error.message()));
+  const std::string path = (std::filesystem::path(options.folder) / (options.name.empty() ? loaded.name : options.name)).string() + ".cu";
+  write_text(path, text);
+  if (session.json) session.write_json({{"file", path}});
+  else session.terminal.data(path + "\n");
+  return ExitCode::ok;
+}
+
 ExitCode run(const Session& session, const CompileOptions& options) {
+  if (options.export_cu) return take_away(session, options);
   const std::string text = read_text(options.file);
   const std::string shown = options.file == "-" ? "<stdin>" : std::filesystem::path(options.file).filename().string();
   AheadOptions ahead;
@@ -143,6 +168,7 @@ void add_compile(CLI::App& app, Session& session) {
       "quern compile attention.quern attention --target x86-64-v3,x86-64-v4 --set D=64,128 -o kernels\n"
       "  quern compile attention.quern multi_head --target x86-64-v3,sm_80,sm_90a --set T=f16 --set D=128 --set E=128 -o kernels\n"
       "  cc main.c -Ikernels kernels/attention.o -lquern-aot\n"
+      "  quern compile attention.quern attention --export-cu --target sm_90a --set M=512 --set N=512 --set D=64 -o .\n"
       "\n"
       "The object holds code for every target and value; the program takes the best for its processor at each call. It needs\n"
       "libquern-aot and nothing else: no LLVM, no compiler; the CUDA driver is opened when a function for GPUs is called. In a\n"
@@ -157,6 +183,7 @@ void add_compile(CLI::App& app, Session& session) {
   sub->add_option("-o,--out", options->folder, "folder of the two files")->type_name("DIR");
   sub->add_option("--name", options->name, "of the two files; that of the program file when not given");
   sub->add_option("--prefix", options->prefix, "before the names of the C functions");
+  sub->add_flag("--export-cu", options->export_cu, "one kernel as a .cu program of its own: code, inputs, reference, timing; needs nvcc and nothing else");
   sub->add_flag("--quiet", options->quiet, "no line for each variant");
   sub->add_flag("--json", session.json, "one JSON value on stdout");
   sub->callback([&session, options] { session.action = [&session, options] { return run(session, *options); }; });

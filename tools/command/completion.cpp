@@ -118,15 +118,15 @@ std::string roff(const std::string& text) {
 
 std::string manual(const CLI::App& app, const CLI::App* sub) {
   const CLI::App& of = sub ? *sub : app;
-  const std::string title = sub ? "quern-" + sub->get_name() : "quern";
+  const std::string title = sub ? fmt::format("quern-{}", sub->get_name()) : "quern";
   std::string upper = title;
   for (char& c : upper) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   std::string text = fmt::format(".TH {} 1 \"\" \"quern {}\" \"User commands\"\n.SH NAME\n{} \\- {}\n.SH SYNOPSIS\n.B {}\n", roff(upper), app.version().substr(app.version().find(' ') + 1), roff(title),
-                                 roff(of.get_description()), roff(sub ? "quern " + sub->get_name() : "quern"));
+                                 roff(of.get_description()), roff(sub ? fmt::format("quern {}", sub->get_name()) : "quern"));
   if (!sub) text += "SUBCOMMAND [OPTIONS]\n";
   else text += "[OPTIONS]";
   for (const CLI::Option* o : of.get_options())
-    if (sub && o->get_lnames().empty() && o->get_snames().empty()) text += o->get_required() ? " " + roff(o->get_name()) : " [" + roff(o->get_name()) + "]";
+    if (sub && o->get_lnames().empty() && o->get_snames().empty()) text += o->get_required() ? fmt::format(" {}", roff(o->get_name())) : fmt::format(" [{}]", roff(o->get_name()));
   text += "\n";
   if (!of.get_footer().empty()) text += fmt::format(".SH EXAMPLES\n.nf\n{}\n.fi\n", roff(of.get_footer()));
   if (!sub) {
@@ -137,7 +137,7 @@ std::string manual(const CLI::App& app, const CLI::App* sub) {
   for (const CLI::Option* o : of.get_options()) {
     std::vector<std::string> names = spellings(*o);
     if (names.empty()) names.push_back(o->get_name());
-    text += fmt::format(".TP\n.B {}{}\n{}\n", roff(fmt::format("{}", fmt::join(names, ", "))), takes_value(*o) && o->get_positional() == false ? " " + roff(o->get_type_name()) : "", roff(o->get_description()));
+    text += fmt::format(".TP\n.B {}{}\n{}\n", roff(fmt::format("{}", fmt::join(names, ", "))), takes_value(*o) && !o->get_positional() ? fmt::format(" {}", roff(o->get_type_name())) : "", roff(o->get_description()));
   }
   return text;
 }
