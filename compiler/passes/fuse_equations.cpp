@@ -258,8 +258,8 @@ struct Fuser {
     });
   }
 
-  /// Larger than everything the program is given or gives: its extents are not part of any other shape. Where its reader keeps
-  /// an index, what only goes with a contraction's results does not count.
+  /// Larger than everything the program is given or gives: its extents are not part of any other shape. Results of
+  /// a contraction that a reduction reads, keeping an index, are better never stored; beside them, what only goes with them does not count.
   bool expands(const Stage& s, const Stage& reader) const {
     const bool contracts = has_reuse(program, s) && !reader.free.empty();
     std::vector<Expr> own;
@@ -270,7 +270,7 @@ struct Fuser {
     }
     for (const Tensor& t : program.tensors) {
       if (t.role != Role::input && t.role != Role::output) continue;
-      if (contracts && t.role == Role::input && goes_with(static_cast<TensorId>(&t - program.tensors.data()), s.targets[0])) continue;
+      if (contracts && t.role == Role::input && (reader.form == Form::reduce || goes_with(static_cast<TensorId>(&t - program.tensors.data()), s.targets[0]))) continue;
       std::vector<Expr> shape = t.shape;
       const bool inside = std::all_of(own.begin(), own.end(), [&](Expr e) {
         auto it = std::find(shape.begin(), shape.end(), e);

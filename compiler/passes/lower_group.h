@@ -28,6 +28,10 @@ class GroupLowering {
   GroupLowering(ir::Program& program, Group group, KernelPlan plan, const PlanInput& input, std::string name);
   tile::Kernel run();
 
+  /// With KernelPlan::parts, after run(): the group that merges, and the tensors between; empty where nothing was parted.
+  const Group& merging() const { return merging_; }
+  std::vector<ir::TensorId> held() const;
+
  private:
   enum class Place { before, inside, after };
   /// A reduction over the streamed index, as it runs. Its stage's body is already what one point adds.
@@ -57,6 +61,9 @@ class GroupLowering {
   bool follows_from_order(ir::Expr a, ir::Expr b, const std::vector<ir::Expr>& conjuncts);
   ir::TensorId searched_bound(ir::Expr condition, const Stage& stage);
   void bound_stream();
+
+  bool prepare_parts();
+  void emit_part(tile::Block& out, const Stage& stage);
 
   // Indices.
   bool is_unit(ir::IndexId c) const;
@@ -115,6 +122,10 @@ class GroupLowering {
   std::map<ir::Expr, ir::TensorId> searched_;               // condition that holds from some point on -> where that is
   std::map<ir::Expr, ir::IndexId> rising_;                  // reads of such, and the row index that they rise along
   std::set<ir::TensorId> done_;                             // running values updated in what is being emitted
+  Group merging_;
+  std::map<ir::TensorId, ir::TensorId> held_;               // running value -> that of each part, in memory
+  ir::IndexId part_ = 0;
+  ir::Expr part_length_;                                    // none: the walk is whole
   ir::Expr stream_stop_, stream_start_;
   std::vector<ir::Expr> common_;                            // conjuncts shared by all reductions over the streamed index
   ir::Expr full_;                                           // true when they hold on the whole tile; none = unknown

@@ -166,6 +166,10 @@ void GroupLowering::bound_stream() {
   const IndexId stream = *plan_.stream;
   stream_start_ = program_.indices[stream].begin;
   stream_stop_ = program_.indices[stream].end;
+  if (part_length_) {
+    stream_start_ = pool_.add(stream_start_, pool_.mul(pool_.index(part_), part_length_));
+    stream_stop_ = pool_.min(stream_stop_, pool_.add(stream_start_, part_length_));
+  }
   bool first_one = true;
   for (const Stage& s : group_.stages) {
     if (!s.reduces(stream)) continue;

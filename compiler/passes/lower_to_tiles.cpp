@@ -330,9 +330,15 @@ tile::Kernel GroupLowering::run() {
   if (plan_.stream && !prepare_running()) {
     KernelPlan whole = plan_;
     whole.stream.reset();
+    whole.parts = false;
     tile::Kernel kernel = GroupLowering(program_, original, whole, input_, kernel_.name).run();
     kernel.why.push_back(fmt::format("index {} is kept whole in a tile: a reduction over it does not split", program_.indices[*plan_.stream].name));
     return kernel;
+  }
+  if (plan_.parts && !prepare_parts()) {
+    KernelPlan whole = plan_;
+    whole.parts = false;
+    return GroupLowering(program_, original, whole, input_, kernel_.name).run();
   }
   reduce_strength(program_, group_);
   // Corrections of running values are exponentials of differences, too.
@@ -383,11 +389,15 @@ tile::Kernel GroupLowering::run() {
     }
     tile::For loop{block_start_.at(*plan_.stream), stream_start_, stream_stop_, plan_.stream_block, std::move(walk)};
     kernel_.body.push_back({std::move(loop)});
-    for (const Stage& s : group_.stages) if (s.reduces(*plan_.stream)) emit_finish(kernel_.body, s);
+    if (part_length_) {
+      for (const Stage& s : group_.stages) if (s.reduces(*plan_.stream)) emit_part(kernel_.body, s);
+    } else {
+      for (const Stage& s : group_.stages) if (s.reduces(*plan_.stream)) emit_finish(kernel_.body, s);
+    }
     for (std::size_t i = 0; i < group_.stages.size(); ++i) {
       const Stage& s = group_.stages[i];
       if (s.reduces(*plan_.stream) && s.stored) emit_copy_out(kernel_.body, s);
-      if (places_[i] == Place::after) emit(kernel_.body, s);
+      if (places_[i] == Place::after && !part_length_) emit(kernel_.body, s);
     }
     kernel_.why.push_back(fmt::format("index {} is walked in blocks of {}; its reductions run", program_.indices[*plan_.stream].name, plan_.stream_block));
     for (const Stage& s : group_.stages)
@@ -481,7 +491,13 @@ tile::Module lower(Program program, const PlanInput& input) {
         module.kernels.push_back(std::move(kernel));
         break;
       }
-    module.kernels.push_back(GroupLowering(p, std::move(group), plan, input, fmt::format("k{}", number++)).run());
+    GroupLowering lowering(p, std::move(group), plan, input, fmt::format("k{}", number++));
+    module.kernels.push_back(lowering.run());
+    module.kernels.back().when = when;
+    if (lowering.merging().stages.empty()) continue;
+    for (TensorId t : lowering.held()) module.workspace.push_back(t);
+    const KernelPlan merge = plan_kernel(p, lowering.merging(), input);
+    module.kernels.push_back(GroupLowering(p, lowering.merging(), merge, input, fmt::format("k{}", number++)).run());
     module.kernels.back().when = when;
   }
   return module;

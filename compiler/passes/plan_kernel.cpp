@@ -167,7 +167,8 @@ struct Planner {
       if (!reused) continue;
       const auto extent = constant_extent(program, c);
       const bool is_short = extent && *extent < 16;
-      if (!best || !is_short || best_short) best = c, best_short = is_short;
+      if (best && is_short && (!best_short || constant_extent(program, *best).value_or(0) > *extent)) continue;
+      best = c, best_short = is_short;
     }
     return best;
   }
@@ -187,7 +188,10 @@ struct Planner {
             if (auto extent = constant_extent(program, i)) widest_result = std::max(widest_result, *extent);
       }
       const auto row = blocked_row();
-      if (matrix && roles.groups > 0) {
+      // Few rows: one warp, and parts of the walk as tasks, so that enough of memory is on its way.
+      const auto lane_extent = constant_extent(program, *plan.lane);
+      const bool few = matrix && !row && lane_extent && *lane_extent <= 16;
+      if (matrix && roles.groups > 0 && !few) {
         plan.groups = roles.groups;
         plan.blocks[*plan.lane] = 64 * roles.groups;
         if (row) plan.blocks[*row] = roles.columns;
@@ -195,12 +199,13 @@ struct Planner {
         plan.stream_block = row ? 64 : roles.stream_block;
         return;
       }
-      const std::int64_t rows = matrix && widest_result <= 128 ? 128 : 64;
+      const std::int64_t rows = few ? 16 : matrix && widest_result <= 128 ? 128 : 64;
       plan.matrix = matrix;
       plan.blocks[*plan.lane] = rows;
       if (row) plan.blocks[*row] = rows;
       plan.stream = choose_stream();
       // Rows of more than 64 results leave registers for 32 scores at a time.
+      plan.parts = few && plan.stream && widest_result <= 256;
       plan.stream_block = (row && !matrix) || (matrix && !row && rows == 128 && widest_result > 64) ? 32 : 64;
       return;
     }

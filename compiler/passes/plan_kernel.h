@@ -31,6 +31,7 @@ struct KernelPlan {
   std::int64_t stream_block = 64;
   int row_unroll = 12;                          // register tile of a stage with reuse: rows x vectors
   int lane_unroll = 2;
+  bool parts = false;                           // GPU: the streamed index is walked in parts that are tasks of their own
   bool matrix = false;                          // GPU: every stage with reuse multiplies small floats
   int groups = 0;                               // as in tile::Kernel
 };

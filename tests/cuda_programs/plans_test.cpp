@@ -69,6 +69,8 @@ TEST_CASE("sorted rows") { run_file("sorts", "quern_sort<"); }
 
 TEST_CASE("walks bounded by sorted data") { run_file("sorted", "while (low < high)"); }
 
+TEST_CASE("walks in parts") { run_file("parts", "// part of "); }
+
 TEST_CASE("values from memory for each score") { run_file("elements", " >> (e * 16)"); }
 
 TEST_CASE("a bound that is not where the data says is noticed") {

@@ -417,7 +417,7 @@ std::optional<Arrangement> Arranger::run() {
       Arranger trial = *this;
       trial.result.row = d.index;
       const auto extent = extent_of(pool, d);
-      if (extent && extent->most % 64 == 0 && trial.contraction(*n)) own.insert(d.index);
+      if (extent && extent->most % 16 == 0 && trial.contraction(*n)) own.insert(d.index);
     }
     if (first) rows = own;
     else std::erase_if(rows, [&](IndexId i) { return !own.contains(i); });
@@ -428,6 +428,7 @@ std::optional<Arrangement> Arranger::run() {
     result.row = row;
     const auto block = extent_of(pool, dim_of(*found[0], row));
     if (kernel.groups > 0) result.warps = 4 * kernel.groups;
+    else if (block->most % 64 != 0) result.warps = block->most % 32 == 0 ? 2 : 1;
     result.row_tiles = static_cast<int>(block->most / (16 * result.warps));
     bool ok = result.rows() == block->most;
     for (const Nest* n : found) {
