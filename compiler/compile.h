@@ -13,6 +13,12 @@ struct CompileOptions {
 };
 
 /// requires: a verified program whose compile-time values are bound as far as the caller wants them fixed.
+/// The two steps below.
 tile::Module compile(ir::Program program, const CompileOptions& options = {});
+
+/// The passes, then the canonical form: all of a program that tiles depend on.
+ir::Program settle(ir::Program program, const PassOptions& options = {});
+/// requires: a program that `settle` gave.
+tile::Module lower(ir::Program program, const CompileOptions& options = {});
 
 }  // namespace quern::compiler

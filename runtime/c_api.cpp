@@ -276,16 +276,40 @@ size_t quern_explain(const quern_kernel* k, char* text, size_t capacity) {
   return length;
 }
 
+quern_status quern_prepare_dense(const quern_kernel* k) {
+  if (!usable(k)) return QUERN_INVALID_ARGUMENT;
+  return guarded(*k, [&] { k->kernel->prepare_dense(); });
+}
+size_t quern_explain_key(const quern_kernel* k, char* text, size_t capacity) {
+  if (text && capacity) *text = 0;
+  if (!usable(k)) return 0;
+  std::size_t length = 0;
+  guarded(*k, [&] { length = copy_text(k->kernel->explain_key(), text, capacity); });
+  return length;
+}
+
+quern_status quern_set_cache(quern_cache_mode mode, const char* directory, uint64_t most_bytes) {
+  if (mode < QUERN_CACHE_ON || mode > QUERN_CACHE_OFF) return QUERN_INVALID_ARGUMENT;
+  try {
+    quern::set_cache({static_cast<quern::CacheMode>(mode), directory ? directory : "", most_bytes, false});
+  } catch (const std::bad_alloc&) {
+    return QUERN_OUT_OF_MEMORY;
+  }
+  return QUERN_OK;
+}
+size_t quern_cache_directory(char* text, size_t capacity) { return copy_text(quern::cache_status().directory, text, capacity); }
+size_t quern_cache_warning(char* text, size_t capacity) { return copy_text(quern::cache_status().warning, text, capacity); }
+
 size_t quern_output_count(const quern_kernel* k) { return k ? k->outputs : 0; }
 
 quern_counters quern_kernel_counters(const quern_kernel* k) {
   if (!usable(k)) return {};
   const quern::Counters c = k->kernel->counters();
-  return {c.calls, c.compiles, c.failures, c.hits, c.misses};
+  return {c.calls, c.compiles, c.failures, c.hits, c.misses, c.loads};
 }
 quern_counters quern_process_counters(void) {
   const quern::Counters c = quern::counters();
-  return {c.calls, c.compiles, c.failures, c.hits, c.misses};
+  return {c.calls, c.compiles, c.failures, c.hits, c.misses, c.loads};
 }
 
 }  // extern "C"

@@ -5,23 +5,40 @@
 
 namespace quern::runtime {
 namespace {
-std::atomic<KernelCache*>& instance() {
-  static std::atomic<KernelCache*> cache{nullptr};
-  return cache;
+struct ProcessCaches {
+  KernelCache executables, images;
+};
+std::atomic<ProcessCaches*>& instance() {
+  static std::atomic<ProcessCaches*> caches{nullptr};
+  return caches;
 }
 }  // namespace
 
-KernelCache& KernelCache::of_process() {
-  static KernelCache* cache = [] {
-    instance().store(new KernelCache);
-    // A child of fork() has one thread: the locks are taken so that it finds the table whole, and entries that other
+KernelCache& KernelCache::process_cache(bool images) {
+  static ProcessCaches* caches = [] {
+    instance().store(new ProcessCaches);
+    // A child of fork() has one thread: the locks are taken so that it finds the tables whole, and entries that other
     // threads were making are dropped, since nobody in the child will finish them.
-    pthread_atfork([] { instance().load()->lock_all(); }, [] { instance().load()->unlock_all(false); },
-                   [] { instance().load()->unlock_all(true); });
+    pthread_atfork(
+        [] {
+          instance().load()->executables.lock_all();
+          instance().load()->images.lock_all();
+        },
+        [] {
+          instance().load()->executables.unlock_all(false);
+          instance().load()->images.unlock_all(false);
+        },
+        [] {
+          instance().load()->executables.unlock_all(true);
+          instance().load()->images.unlock_all(true);
+        });
     return instance().load();
   }();
-  return *cache;
+  return images ? caches->images : caches->executables;
 }
+
+KernelCache& KernelCache::of_process() { return process_cache(false); }
+KernelCache& KernelCache::images_of_process() { return process_cache(true); }
 
 void KernelCache::lock_all() {
   for (Shard& shard : shards_) shard.mutex.lock();
@@ -72,9 +89,10 @@ KernelCache::Value KernelCache::get(const std::string& key, const Make& make, Ca
   Value value;
   std::exception_ptr failure;
   try {
-    value = make();
-    ++counters.compiles;
-    ++totals_.compiles;
+    Made made = make();
+    value = std::move(made.value);
+    ++(made.compiled ? counters.compiles : counters.loads);
+    ++(made.compiled ? totals_.compiles : totals_.loads);
   } catch (...) {
     failure = std::current_exception();
     ++counters.failures;

@@ -17,13 +17,21 @@
 namespace quern::runtime {
 
 struct CacheCounters {
-  std::atomic<std::uint64_t> calls{0}, compiles{0}, failures{0}, hits{0}, misses{0};
+  std::atomic<std::uint64_t> calls{0}, compiles{0}, loads{0}, failures{0}, hits{0}, misses{0};
 };
 
 class KernelCache {
  public:
   using Value = std::shared_ptr<const void>;
-  using Make = std::function<Value()>;
+  /// A value, and whether it was compiled for it (else it came from another cache).
+  struct Made {
+    Value value;
+    bool compiled = true;
+    Made(Value v, bool c) : value(std::move(v)), compiled(c) {}
+    template <class T>
+    Made(std::shared_ptr<T> v) : value(std::move(v)) {}
+  };
+  using Make = std::function<Made()>;
 
   /// The value of `key`; `make` runs at most once per key at a time and may throw, which every waiter sees.
   Value get(const std::string& key, const Make& make, CacheCounters& counters);
@@ -35,8 +43,10 @@ class KernelCache {
   std::size_t size();
   void clear();
 
-  /// The one of the process. Never destroyed.
+  /// Executables of this process's kernels, by text and settings. Never destroyed.
   static KernelCache& of_process();
+  /// What executables share, by signature (images.h). Never destroyed.
+  static KernelCache& images_of_process();
   CacheCounters& totals() { return totals_; }
 
  private:
@@ -55,6 +65,7 @@ class KernelCache {
   static constexpr std::size_t kShards = 16;
 
   Shard& shard_of(const std::string& key) { return shards_[std::hash<std::string>{}(key) % kShards]; }
+  static KernelCache& process_cache(bool images);
   void evict();
   void lock_all();
   void unlock_all(bool in_child);

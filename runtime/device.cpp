@@ -7,9 +7,8 @@
 #include <fmt/format.h>
 
 #include "dsl/ir/print_program.h"
-
+#include "runtime/signature.h"
 #ifdef QUERN_LLVM
-#include "compiler/build_id.h"
 #include "compiler/codegen/cpu/compile_cpu.h"
 #include "runtime/cpu/target_option.h"
 #endif
@@ -75,21 +74,27 @@ std::shared_ptr<const Executable> compile_for(Device device, const CompileReques
   }
 }
 
-std::string device_key([[maybe_unused]] Device device, [[maybe_unused]] const Options& options) {
+std::vector<SignatureField> device_fields([[maybe_unused]] Device device, [[maybe_unused]] const Options& options) {
 #ifdef QUERN_LLVM
   if (device == Device::cpu) {
     const cpu::Target target = target_of(options);
-    return fmt::format("cpu|{}|{}|{}|{}", cpu::kAbiVersion, compiler::kBuildId, target.cpu, target.features);
+    return {{"device", "cpu"},           {"code generator", "llvm " QUERN_LLVM_VERSION}, {"abi", std::to_string(cpu::kAbiVersion)},
+            {"processor", target.cpu}, {"features", target.features},                  {"level", target.name}};
   }
 #endif
 #ifdef QUERN_CUDA
   if (device == Device::cuda) {
     const quern::cuda::Target target = gpu::target_of(options);
     const gpu::Nvrtc& nvrtc = gpu::nvrtc();
-    return fmt::format("cuda|{}|{}.{}|{}|{}|{}", cpu::kAbiVersion, nvrtc.major, nvrtc.minor, quern::cuda::name_of(target), target.shared_bytes, target.multiprocessors);
+    return {{"device", "cuda"},
+            {"code generator", fmt::format("nvrtc {}.{}", nvrtc.major, nvrtc.minor)},
+            {"abi", std::to_string(cpu::kAbiVersion)},
+            {"architecture", quern::cuda::name_of(target)},
+            {"shared memory", fmt::format("{} bytes", target.shared_bytes)},
+            {"multiprocessors", std::to_string(target.multiprocessors)}};
   }
 #endif
-  return "interpreter";
+  return {{"device", "interpreter"}};
 }
 
 }  // namespace quern::runtime

@@ -24,10 +24,16 @@ struct Layout {
 
 Layout layout_of(const TensorView& view);
 
+/// Where an executable's code came from: another executable of this process, a file, the compiler.
+enum class Source { compiler, disk, memory };
+
+struct SignatureField;
+
 struct CompileRequest {
   std::shared_ptr<const ir::Program> program;   // every compile-time symbol has its value
   const Options* options = nullptr;
   std::vector<Layout> layouts;                  // by slot: parameters, then outputs
+  Source* source = nullptr;                     // where to say so, if anywhere
 };
 
 /// One call, sizes bound and checked. Views by slot, none null; symbols and scalars by name order of the request's program.
@@ -65,6 +71,6 @@ std::shared_ptr<const Executable> compile_for(Device device, const CompileReques
 bool has_cpu();
 bool has_cuda();
 /// What compiled code depends on beside the program: versions, target, ABI.
-std::string device_key(Device device, const Options& options);
+std::vector<SignatureField> device_fields(Device device, const Options& options);
 
 }  // namespace quern::runtime

@@ -10,9 +10,11 @@
 
 #include <quern/gpu.h>
 
+#include "runtime/explain_key.h"
 #include "runtime/kernel_impl.h"
 #include "runtime/later.h"
 #include "runtime/shared_storage.h"
+#include "runtime/signature.h"
 
 namespace quern {
 
@@ -84,7 +86,8 @@ Kernel::Impl::Impl(std::string text, std::string file, std::string_view kernel_n
       open_types.push_back(type);
   // Lengths first: no two different lists of fields give one key.
   const auto field = [](const std::string& s) { return fmt::format("{}:{}", s.size(), s); };
-  key_prefix = field(front.canonical()) + field(name) + field(device_key(device, options));
+  key_prefix = field(front.canonical()) + field(name);
+  for (const SignatureField& f : device_fields(device, options)) key_prefix += field(f.value);
   for (const std::string& pass : options.disabled) key_prefix += field(pass);
   key_prefix += "|";
   for (const Setting& s : options.settings) key_prefix += field(s.name) + field(fmt::format("{}{}", s.is_type ? "t" : "v", s.value));
@@ -137,6 +140,33 @@ const Checked& Kernel::Impl::checked_for(std::span<const Argument> arguments) co
   return *made.release();
 }
 
+CompileRequest Kernel::Impl::request_for(const Checked& c, const CallArguments& call, const Bound& bound) const {
+  CompileRequest request;
+  request.options = &options;
+  request.program = c.program;
+  if (!c.compile_time.empty()) {
+    auto fixed = std::make_shared<ir::Program>(*c.program);
+    for (ir::SymbolId id : c.compile_time) fixed->symbols[id].value = bound.symbols[id];
+    request.program = std::move(fixed);
+  }
+  for (std::size_t slot = 0; slot < call.tensors.size(); ++slot) {
+    // What the library allocates is dense.
+    request.layouts.push_back(call.tensors[slot] ? layout_of(*call.tensors[slot]) : Layout{true, -1});
+  }
+  return request;
+}
+
+const Checked& Kernel::Impl::settled_for_dense() const {
+  if (!open_types.empty())
+    throw Error(Code::invalid_argument, fmt::format("error: the element type '{}' of kernel '{}' is open; set(\"{}\", quern::f32)", open_types[0], name, open_types[0]));
+  const Checked& c = *checked.load(std::memory_order_acquire);
+  if (!c.compile_time.empty()) {
+    const std::string& open = c.program->symbols[c.compile_time[0]].name;
+    throw Error(Code::invalid_argument, fmt::format("error: the compile-time value '{}' of kernel '{}' is open; set(\"{}\", 64)", open, name, open));
+  }
+  return c;
+}
+
 std::shared_ptr<const Executable> Kernel::Impl::compiled(const Checked& c, const SignatureWords& words, const CallArguments& call,
                                                          const Bound& bound, bool may_compile) const {
   std::string key = key_prefix;
@@ -150,20 +180,12 @@ std::shared_ptr<const Executable> Kernel::Impl::compiled(const Checked& c, const
     ++counters.hits;
     ++cache.totals().hits;
   } else {
-    value = cache.get(key, [&]() -> KernelCache::Value {
-      CompileRequest request;
-      request.options = &options;
-      request.program = c.program;
-      if (!c.compile_time.empty()) {
-        auto fixed = std::make_shared<ir::Program>(*c.program);
-        for (ir::SymbolId id : c.compile_time) fixed->symbols[id].value = bound.symbols[id];
-        request.program = std::move(fixed);
-      }
-      for (std::size_t slot = 0; slot < call.tensors.size(); ++slot) {
-        // What the library allocates is dense.
-        request.layouts.push_back(call.tensors[slot] ? layout_of(*call.tensors[slot]) : Layout{true, -1});
-      }
-      return compile_for(device, request);
+    value = cache.get(key, [&]() -> KernelCache::Made {
+      CompileRequest request = request_for(c, call, bound);
+      Source source = Source::compiler;
+      request.source = &source;
+      auto executable = compile_for(device, request);
+      return {std::move(executable), source == Source::compiler};
     }, counters);
   }
   auto executable = std::static_pointer_cast<const Executable>(value);
@@ -194,7 +216,7 @@ void Kernel::Impl::call(std::span<const Argument> arguments, Mode mode, Outputs*
     for (std::size_t slot = binding.inputs(); slot < slots; ++slot)
       if (!args.tensors[slot])
         throw Error(Code::invalid_argument, fmt::format("error: launch needs output '{}': pass out(\"{}\", ...)", binding.slots()[slot].name, binding.slots()[slot].name));
-  if (mode != Mode::prepare) require_data(binding, args);
+  if (mode == Mode::run || mode == Mode::launch) require_data(binding, args);
   if (device != Device::cuda) require_host(binding, args);
 
   SmallArray<Shared, 8> shared(8);
@@ -208,6 +230,10 @@ void Kernel::Impl::call(std::span<const Argument> arguments, Mode mode, Outputs*
     words[n++] = args.tensors[slot] ? word_of(layout_of(*args.tensors[slot])) : kDenseWord;
   for (std::size_t i = 0; i < shared_count; ++i) words[n++] = 0x100000000ull + (shared[i].written << 16) + shared[i].read;
 
+  if (mode == Mode::key) {
+    *explanation = runtime::explain_key(device, request_for(c, args, bound));
+    return;
+  }
   const Executable* executable = nullptr;
   std::shared_ptr<const Executable> keep;
   for (const Variant* v = c.variants.load(std::memory_order_acquire); v; v = v->next)
@@ -316,6 +342,17 @@ Result<Outputs> Kernel::try_run(std::span<const Argument> arguments) const noexc
 void Kernel::prepare_for(std::span<const Argument> arguments) const {
   guarded(impl_->where, [&] { impl_->call(arguments, Impl::Mode::prepare, nullptr); });
 }
+void Kernel::prepare_dense() const {
+  guarded(impl_->where, [&] {
+    const Checked& c = impl_->settled_for_dense();
+    const std::size_t slots = c.binding.slots().size();
+    CallArguments call;
+    call.tensors.resize(slots);
+    SignatureWords words(slots);
+    for (std::size_t slot = 0; slot < slots; ++slot) words[slot] = kDenseWord;
+    impl_->compiled(c, words, call, Bound{}, true);
+  });
+}
 Status Kernel::try_prepare(std::span<const Argument> arguments) const noexcept {
   return caught<Status>(impl_->where, [&]() -> Status { prepare_for(arguments); return {}; });
 }
@@ -355,7 +392,7 @@ Device Kernel::device() const noexcept { return impl_->device; }
 
 namespace {
 Counters read(const CacheCounters& c) {
-  return {c.calls.load(), c.compiles.load(), c.failures.load(), c.hits.load(), c.misses.load()};
+  return {c.calls.load(), c.compiles.load(), c.failures.load(), c.hits.load(), c.misses.load(), c.loads.load()};
 }
 }  // namespace
 
@@ -368,13 +405,27 @@ std::string Kernel::explain() const {
     const Checked& c = *impl_->checked.load(std::memory_order_acquire);
     if (const Variant* v = c.variants.load(std::memory_order_acquire)) return v->executable->explain();
     // Not compiled yet: as it would be for dense arguments, compile-time names left open.
-    const CompileRequest request{c.program, &impl_->options, std::vector<Layout>(c.binding.slots().size(), Layout{true, -1})};
+    const CompileRequest request{c.program, &impl_->options, std::vector<Layout>(c.binding.slots().size(), Layout{true, -1}), nullptr};
     return compile_for(impl_->device, request)->explain();
   });
 }
 std::string Kernel::explain(std::span<const Argument> arguments) const {
   std::string text;
   guarded(impl_->where, [&] { impl_->call(arguments, Impl::Mode::prepare, nullptr, &text); });
+  return text;
+}
+
+std::string Kernel::explain_key() const {
+  return guarded(impl_->where, [&] {
+    const Checked& c = impl_->settled_for_dense();
+    CallArguments call;
+    call.tensors.resize(c.binding.slots().size());
+    return runtime::explain_key(impl_->device, impl_->request_for(c, call, Bound{}));
+  });
+}
+std::string Kernel::explain_key(std::span<const Argument> arguments) const {
+  std::string text;
+  guarded(impl_->where, [&] { impl_->call(arguments, Impl::Mode::key, nullptr, &text); });
   return text;
 }
 
@@ -396,12 +447,16 @@ Counters counters() noexcept { return read(KernelCache::of_process().totals()); 
 void set_cache_capacity(std::size_t kernels) noexcept {
   try {
     KernelCache::of_process().set_capacity(kernels);
+    KernelCache::images_of_process().set_capacity(kernels);
   } catch (const std::bad_alloc&) {
     // The bound stands; entries beyond it go with the next compile.
   }
 }
 std::size_t cached_kernels() noexcept { return KernelCache::of_process().size(); }
-void clear_cache() noexcept { KernelCache::of_process().clear(); }
+void clear_cache() noexcept {
+  KernelCache::of_process().clear();
+  KernelCache::images_of_process().clear();
+}
 
 #define QUERN_TEXT2(x) #x
 #define QUERN_TEXT(x) QUERN_TEXT2(x)

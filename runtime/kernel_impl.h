@@ -54,7 +54,7 @@ struct __attribute__((visibility("hidden"))) Kernel::Impl {
   Impl(std::string text, std::string file, std::string_view name, Options options, std::source_location where);
   ~Impl();
 
-  enum class Mode { run, prepare, launch };
+  enum class Mode { run, prepare, launch, key };
   /// The whole of a call. `allocated` receives outputs that were not given (run); null forbids that.
   void call(std::span<const Argument> arguments, Mode mode, Outputs* allocated, std::string* explanation = nullptr) const;
 
@@ -62,6 +62,11 @@ struct __attribute__((visibility("hidden"))) Kernel::Impl {
   std::shared_ptr<const runtime::Executable> compiled(const runtime::Checked& checked, const runtime::SignatureWords& words,
                                                       const runtime::CallArguments& call, const runtime::Bound& bound,
                                                       bool may_compile) const;
+
+  /// What the devices are asked for. Slots without a tensor are dense.
+  runtime::CompileRequest request_for(const runtime::Checked& checked, const runtime::CallArguments& call, const runtime::Bound& bound) const;
+  /// The checked program where nothing of it is left to the arguments. Throws Error(invalid_argument) that names what is.
+  const runtime::Checked& settled_for_dense() const;
 
   Options options;
   std::source_location where;

@@ -1,6 +1,7 @@
 // See lowered.h.
 #include "runtime/lowered.h"
 
+#include "compiler/compile.h"
 #include "compiler/passes/alias.h"
 
 namespace quern::runtime {
@@ -19,6 +20,12 @@ std::vector<cpu::TensorLayout> layouts_of(const Binding& binding, const CompileR
     layouts[s.tensor] = known;
   }
   return layouts;
+}
+
+std::shared_ptr<const ir::Program> settled_program(const CompileRequest& request) {
+  compiler::PassOptions passes;
+  passes.off.insert(request.options->disabled.begin(), request.options->disabled.end());
+  return std::make_shared<const ir::Program>(compiler::settle(*request.program, passes));
 }
 
 std::vector<std::vector<std::uint8_t>> sharing_of(const tile::Module& module, const Binding& binding) {

@@ -13,6 +13,9 @@ namespace quern::runtime {
 /// The layouts of the slots, by the tensor ids of the program that `binding` is of.
 std::vector<cpu::TensorLayout> layouts_of(const Binding& binding, const CompileRequest& request);
 
+/// The request's program after all passes: what tiles are made from. Its tensors keep their numbers in the lowered program.
+std::shared_ptr<const ir::Program> settled_program(const CompileRequest& request);
+
 /// [written slot][read slot]: whether the two may be the same storage. `binding` is of module.program.
 std::vector<std::vector<std::uint8_t>> sharing_of(const tile::Module& module, const Binding& binding);
 }  // namespace quern::runtime

@@ -1,14 +1,9 @@
 // Kernels compiled by LLVM as a device. In: a program fixed to one signature. Out: loaded code, which cpu_code.h runs.
-#include <chrono>
-
 #include <fmt/format.h>
 
-#include "compiler/codegen/cpu/code_generator.h"
-#include "compiler/codegen/cpu/load_object.h"
-#include "compiler/compile.h"
-#include "runtime/cpu/target_option.h"
+#include "runtime/cpu/cpu_image.h"
 #include "runtime/cpu_code.h"
-#include "runtime/later.h"
+#include "runtime/images.h"
 #include "runtime/lowered.h"
 
 namespace quern::runtime {
@@ -22,55 +17,53 @@ class Compiled final : public Executable {
   std::string explain() const override;
 
  private:
-  std::shared_ptr<const ir::Program> checked_;
-  tile::Module module_;
-  Binding binding_;                         // of the module's program: its slots are those of the call
-  std::unique_ptr<cpu::LoadedCpu> code_;
-  std::vector<std::vector<std::uint8_t>> may_share_;  // [written slot][read slot]
+  std::shared_ptr<const ir::Program> settled_;  // with the names of this kernel
+  Options options_;
+  std::vector<Layout> layouts_;
+  Binding binding_;                             // of settled_: its slots are those of the call
+  std::shared_ptr<const CpuImage> image_;
+  ir::Program lowered_;                         // its tensors alone
   std::unique_ptr<const CpuCode> runner_;
-  double compile_ms_ = 0;
 };
 
 Compiled::Compiled(const CompileRequest& request)
-    : checked_(request.program),
-      module_([&] {
-        compiler::CompileOptions options;
-        options.passes.off.insert(request.options->disabled.begin(), request.options->disabled.end());
-        options.plan.target = target_of(*request.options);
-        options.plan.layouts = layouts_of(Binding(*request.program), request);
-        return compiler::compile(*request.program, options);
-      }()),
-      binding_(module_.program) {
-  const auto start = std::chrono::steady_clock::now();
-  cpu::CpuOptions options;
-  options.target = target_of(*request.options);
-  options.layouts = layouts_of(binding_, request);
-  std::string error;
-  const UnderWay under_way;  // a process that ends waits for LLVM
-  const cpu::CodeGenerator* generator = cpu::code_generator(&error);
-  if (!generator) throw Error(Code::unsupported, fmt::format("error: kernel '{}' cannot be compiled: {}", module_.program.name, error));
-  const cpu::CompiledCpu compiled = generator->compile(module_, options);
-  if (!compiled.error.empty()) throw Error(Code::internal, fmt::format("error: internal fault while generating code for kernel '{}': {}", module_.program.name, compiled.error));
-  code_ = cpu::load_object(compiled.object, compiled.plan_symbol, compiled.run_symbols, &error);
-  if (!code_) throw Error(Code::internal, fmt::format("error: internal fault while loading kernel '{}': {}", module_.program.name, error));
-
-  may_share_ = sharing_of(module_, binding_);
+    : settled_(settled_program(request)), options_(*request.options), layouts_(request.layouts), binding_(*settled_) {
+  const std::size_t slots = binding_.slots().size();
+  image_ = std::static_pointer_cast<const CpuImage>(image_of(
+      signature_of(Device::cpu, *settled_, request), settled_->name,
+      {[&] { return compile_cpu_image(*settled_, request); },
+       [&](std::string_view bytes, std::string* error) { return load_cpu_image(bytes, *settled_, slots, error); }},
+      request.source));
+  lowered_.name = settled_->name;
+  lowered_.symbols = settled_->symbols;
+  for (const ir::Tensor& t : settled_->tensors) {
+    lowered_.tensors.emplace_back().name = t.name;
+    lowered_.tensors.back().type = t.type;
+  }
+  // What the compiler added has no name of its own here.
+  while (lowered_.tensors.size() < image_->tensors) lowered_.tensors.emplace_back().name = "an intermediate";
+  std::vector<ir::TensorId> workspace;
+  for (const WorkspaceTensor& w : image_->workspace) {
+    lowered_.tensors[w.tensor].type = w.type;
+    workspace.push_back(w.tensor);
+  }
   std::vector<cpu::RunFunction> run;
-  for (std::size_t k = 0; k < module_.kernels.size(); ++k) run.push_back(code_->run(k));
-  runner_ = std::make_unique<const CpuCode>(module_.program, module_.workspace, binding_, code_->plan(), std::move(run));
-  compile_ms_ = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  for (std::size_t k = 0; k < image_->code->kernels(); ++k) run.push_back(image_->code->run(k));
+  runner_ = std::make_unique<const CpuCode>(lowered_, std::move(workspace), binding_, image_->code->plan(), std::move(run));
 }
 
 bool Compiled::may_share(std::size_t written, std::size_t read, std::string* why_not) const {
-  if (may_share_[written][read]) return true;
+  if (image_->may_share[written][read]) return true;
   if (why_not) *why_not = sharing_refused(binding_, read);
   return false;
 }
 
 std::string Compiled::explain() const {
-  std::string text = fmt::format("kernel {} on the CPU: {} kernel{}, {} tensor{} of workspace\n", module_.program.name, module_.kernels.size(),
-                                 module_.kernels.size() == 1 ? "" : "s", module_.workspace.size(), module_.workspace.size() == 1 ? "" : "s");
-  for (const tile::Kernel& k : module_.kernels) {
+  const CompileRequest request{settled_, &options_, layouts_, nullptr};
+  const tile::Module module = lower_for_cpu(*settled_, request);
+  std::string text = fmt::format("kernel {} on the CPU: {} kernel{}, {} tensor{} of workspace\n", module.program.name, module.kernels.size(),
+                                 module.kernels.size() == 1 ? "" : "s", module.workspace.size(), module.workspace.size() == 1 ? "" : "s");
+  for (const tile::Kernel& k : module.kernels) {
     text += "  " + k.name + "\n";
     for (const std::string& why : k.why) text += "    " + why + "\n";
   }

@@ -2,7 +2,9 @@
 // NVRTC), the log, and what each kernel takes of the machine, read from ptxas's report, so that no GPU is needed.
 #pragma once
 
+#include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "compiler/codegen/cuda/target.h"
@@ -34,6 +36,10 @@ struct CompiledText {
 /// Thread-safe; several compiles run at once. Throws Error(unsupported) without NVRTC, Error(internal) with the log and the
 /// lines it names when the text does not compile, Error(out_of_memory).
 CompiledText compile_nvrtc(const std::string& text, const quern::cuda::Target& target);
+
+/// To bytes and back, without the log; of the PTX only what is needed where there is no cubin. Null, with `error`, for other bytes.
+std::string pack(const CompiledText& compiled);
+std::shared_ptr<const CompiledText> unpack(std::string_view bytes, std::string* error);
 
 /// The report of ptxas -v inside a log. Kept apart for tests.
 void read_report(const std::string& log, CompiledText& into);

@@ -8,6 +8,7 @@
 #include "compiler/codegen/cuda/plan_cuda.h"
 #include "runtime/cuda/copies.h"
 #include "runtime/cuda/module.h"
+#include "runtime/images.h"
 #include "runtime/lowered.h"
 
 namespace quern::runtime::gpu {
@@ -161,22 +162,29 @@ quern::cuda::Target target_of(const Options& options) {
   throw Error(Code::invalid_argument, fmt::format("error: no GPU target '{}'; there are sm_80, sm_86, sm_89, sm_90 and sm_90a", options.target));
 }
 
-std::shared_ptr<const Executable> compile_printed(tile::Module module, quern::cuda::CudaModule printed, const quern::cuda::Target& target) {
+std::shared_ptr<const Executable> compile_printed(tile::Module module, quern::cuda::CudaModule printed, const quern::cuda::Target& target,
+                                                  const std::function<std::shared_ptr<const CompiledText>(const quern::cuda::CudaModule&)>& image) {
   if (!printed.error.empty())
     throw Error(Code::internal, fmt::format("error: internal fault while generating CUDA text for kernel '{}': {}", module.program.name, printed.error));
   CompiledText compiled;
-  if (!printed.launches.empty()) compiled = compile_nvrtc(printed.text, target);
+  if (!printed.launches.empty()) compiled = image ? *image(printed) : compile_nvrtc(printed.text, target);
   return std::make_shared<const Compiled>(std::move(module), std::move(printed), std::move(compiled), target);
 }
 
-tile::Module plan(const CompileRequest& request, const quern::cuda::Target& target) {
+namespace {
+
+tile::Module plan_settled(const ir::Program& settled, const CompileRequest& request, const quern::cuda::Target& target) {
   quern::cuda::CudaOptions options;
   options.target = target;
-  options.layouts = layouts_of(Binding(*request.program), request);
+  options.layouts = layouts_of(Binding(settled), request);
   compiler::PassOptions passes;
   passes.off.insert(request.options->disabled.begin(), request.options->disabled.end());
-  return quern::cuda::plan_for_cuda(*request.program, options, passes);
+  return quern::cuda::lower_for_cuda(settled, options, passes);
 }
+
+}  // namespace
+
+tile::Module plan(const CompileRequest& request, const quern::cuda::Target& target) { return plan_settled(*settled_program(request), request, target); }
 
 quern::cuda::CudaModule print(const tile::Module& module, const CompileRequest& request, const quern::cuda::Target& target) {
   quern::cuda::CudaOptions options;
@@ -191,9 +199,17 @@ namespace quern::runtime {
 
 std::shared_ptr<const Executable> compile_for_cuda(const CompileRequest& request) {
   const quern::cuda::Target target = gpu::target_of(*request.options);
-  tile::Module module = gpu::plan(request, target);
+  const std::shared_ptr<const ir::Program> settled = settled_program(request);
+  tile::Module module = gpu::plan_settled(*settled, request, target);
   quern::cuda::CudaModule printed = gpu::print(module, request, target);
-  return gpu::compile_printed(std::move(module), std::move(printed), target);
+  // Planning and printing take milliseconds and are done again by every process: what is kept is the machine code.
+  return gpu::compile_printed(std::move(module), std::move(printed), target, [&](const quern::cuda::CudaModule& text) {
+    return std::static_pointer_cast<const gpu::CompiledText>(image_of(
+        signature_of(Device::cuda, *settled, request), settled->name,
+        {[&] { return gpu::pack(gpu::compile_nvrtc(text.text, target)); },
+         [](std::string_view bytes, std::string* error) { return gpu::unpack(bytes, error); }},
+        request.source));
+  });
 }
 
 }  // namespace quern::runtime

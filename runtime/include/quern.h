@@ -43,7 +43,7 @@ typedef struct quern_argument {
 } quern_argument;
 
 typedef struct quern_counters {
-  uint64_t calls, compiles, failures, hits, misses;
+  uint64_t calls, compiles, failures, hits, misses, loads;
 } quern_counters;
 
 QUERN_API const char* quern_version(void);
@@ -76,6 +76,8 @@ QUERN_API quern_status quern_run(const quern_kernel* kernel, const quern_argumen
                                  DLManagedTensorVersioned** allocated, size_t capacity);
 /* Compiles for the signature and runs nothing; data pointers may be NULL. */
 QUERN_API quern_status quern_prepare(const quern_kernel* kernel, const quern_argument* arguments, size_t count);
+/* The same for dense arguments of any sizes; every compile-time name and element type must have been set. */
+QUERN_API quern_status quern_prepare_dense(const quern_kernel* kernel);
 /* Runs and never compiles: QUERN_NOT_PREPARED for a signature that is new. Every output must be given. */
 QUERN_API quern_status quern_launch(const quern_kernel* kernel, const quern_argument* arguments, size_t count);
 /* On a GPU `quern_launch` returns when the work is queued, where all tensors are in its memory, and may be captured into a
@@ -87,6 +89,18 @@ QUERN_API quern_status quern_synchronize(const quern_kernel* kernel, void* strea
    the last error of the handle on any thread, "" if there was none. */
 QUERN_API size_t quern_error(const quern_kernel* kernel, char* text, size_t capacity);
 QUERN_API size_t quern_explain(const quern_kernel* kernel, char* text, size_t capacity);
+
+/* What the compiled kernel depends on, field by field, and whether the cache on disk has it. */
+QUERN_API size_t quern_explain_key(const quern_kernel* kernel, char* text, size_t capacity);
+
+/* Compiled kernels on disk, for the whole process, instead of what the environment says (quern/cache.h). FROZEN never compiles:
+   a kernel that is not there is QUERN_NOT_PREPARED, and the message names its key. `directory`: absolute, or NULL; `most_bytes`:
+   0 for 1 GiB. */
+typedef enum quern_cache_mode { QUERN_CACHE_ON, QUERN_CACHE_READ_ONLY, QUERN_CACHE_FROZEN, QUERN_CACHE_OFF } quern_cache_mode;
+QUERN_API quern_status quern_set_cache(quern_cache_mode mode, const char* directory, uint64_t most_bytes);
+/* "" where there is none; what kept it from being used, "" while all is well. */
+QUERN_API size_t quern_cache_directory(char* text, size_t capacity);
+QUERN_API size_t quern_cache_warning(char* text, size_t capacity);
 
 QUERN_API size_t quern_output_count(const quern_kernel* kernel);
 QUERN_API quern_counters quern_kernel_counters(const quern_kernel* kernel);

@@ -6,6 +6,7 @@
 
 #include "compiler/compile.h"
 #include "dsl/ir/print_program.h"
+#include "tools/command/device_call.h"
 #include "tools/command/gpu_text.h"
 #include "tools/command/loaded_kernel.h"
 #include "tools/command/peak.h"
@@ -18,6 +19,7 @@ struct ExplainOptions {
   KernelOptions kernel;
   std::vector<std::string> off;
   std::string device;
+  bool key = false;
 };
 
 /// Bytes per second that one thread copies, in and out, between arrays that no cache holds.
@@ -58,8 +60,27 @@ std::string asks_for(const Work& work) {
                      work.flops() / std::max(1.0, work.bytes()));
 }
 
+/// --key: for dense arguments, as the library itself asks its cache.
+ExitCode explain_key(const Session& session, const LoadedKernel& loaded, const ExplainOptions& options) {
+  const DeviceChoice choice = device_named(options.device);
+  Options how;
+  how.on(choice.device).for_target(choice.target);
+  how.disabled = options.off;
+  for (const Fixed& f : loaded.request.fixed) {
+    if (f.is_type) how.set(f.name, static_cast<ElementType>(f.value));
+    else if (f.compile_time) how.set(f.name, f.value);
+  }
+  try {
+    session.terminal.data(Kernel(loaded.text, loaded.name, how).explain_key());
+  } catch (const Error& error) {
+    fail_with(error);
+  }
+  return ExitCode::ok;
+}
+
 ExitCode run(const Session& session, const ExplainOptions& options) {
   const LoadedKernel loaded = load_kernel(session, options.kernel);
+  if (options.key) return explain_key(session, loaded, options);
   const Bindings bindings = bindings_of(loaded.program, loaded.request);
   compiler::CompileOptions compile_options;
   compile_options.passes.off = {options.off.begin(), options.off.end()};
@@ -138,6 +159,7 @@ void add_explain(CLI::App& app, Session& session) {
   options->kernel.add_to(*sub, false);
   sub->add_option("--off", options->off, "switch an optimising pass off")->allow_extra_args(false)->type_name("PASS");
   sub->add_option("--on", options->device, "cpu (default), or cuda:sm_90a and the like, without a GPU too");
+  sub->add_flag("--key", options->key, "what the compiled kernel depends on, and whether the cache has it");
   sub->add_flag("--json", session.json, "one JSON value on stdout");
   sub->callback([&session, options] { session.action = [&session, options] { return run(session, *options); }; });
 }

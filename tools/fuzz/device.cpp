@@ -29,7 +29,7 @@ void call_compiled(const ir::Program& program, const Options& how, const JudgeOp
   auto fixed = std::make_shared<ir::Program>(program);
   for (ir::SymbolId id = 0; id < program.symbols.size(); ++id)
     if (program.symbols[id].compile_time) fixed->symbols[id].value = bound.symbols[id];
-  runtime::CompileRequest request{std::move(fixed), &how, {}};
+  runtime::CompileRequest request{std::move(fixed), &how, {}, nullptr};
   for (const TensorView* view : call.tensors) request.layouts.push_back(runtime::layout_of(*view));
   const auto executable = options.compile(request, poison);
   if (binding.has_facts()) binding.check_facts(call);

@@ -34,10 +34,7 @@ bool fits(const ir::Program& program, const tile::Kernel& kernel, const Target& 
 }
 
 /// By kernel: blocks for roles, where they are possible.
-std::map<std::size_t, RoleShape> choose_roles(ir::Program program, const compiler::CompileOptions& options, const Target& target) {
-  compiler::PassOptions passes = options.passes;
-  passes.after = {};
-  compiler::run_passes(program, passes);
+std::map<std::size_t, RoleShape> choose_roles(const ir::Program& program, const compiler::CompileOptions& options, const Target& target) {
   compiler::PlanInput plan = options.plan;
   const tile::Module plain = compiler::lower_to_tiles(program, plan);
   std::map<std::size_t, RoleShape> chosen;
@@ -57,6 +54,10 @@ std::map<std::size_t, RoleShape> choose_roles(ir::Program program, const compile
 }  // namespace
 
 tile::Module plan_for_cuda(ir::Program program, const CudaOptions& options, const compiler::PassOptions& passes) {
+  return lower_for_cuda(compiler::settle(std::move(program), passes), options, passes);
+}
+
+tile::Module lower_for_cuda(ir::Program program, const CudaOptions& options, const compiler::PassOptions& passes) {
   compiler::CompileOptions compile;
   compile.passes = passes;
   compile.plan.gpu = true;
@@ -64,7 +65,7 @@ tile::Module plan_for_cuda(ir::Program program, const CudaOptions& options, cons
   compile.plan.target.vector_bytes = 128;
   compile.plan.target.registers = 32;
   if (options.target.sm == 90 && options.target.accelerated && !passes.off.contains("warp_roles")) compile.plan.roles = choose_roles(program, compile, options.target);
-  return compiler::compile(std::move(program), compile);
+  return compiler::lower(std::move(program), compile);
 }
 
 }  // namespace quern::cuda

@@ -136,7 +136,8 @@ struct Counters {
   std::uint64_t compiles = 0;   // finished compiles
   std::uint64_t failures = 0;   // compiles that failed (never kept)
   std::uint64_t hits = 0;       // calls whose signature was compiled already
-  std::uint64_t misses = 0;     // calls that compiled, or waited for a compile of the same key
+  std::uint64_t misses = 0;     // calls that compiled or loaded, or waited for another that did
+  std::uint64_t loads = 0;      // kernels that were compiled before: by another process, or as another text of the same program
 };
 
 struct Parameter {
@@ -189,6 +190,9 @@ class QUERN_API Kernel {
   std::future<Status> prepare_async(std::span<const Argument> arguments) const;
   Status try_prepare(std::span<const Argument> arguments) const noexcept;
 
+  /// The same for dense arguments of any sizes. Every compile-time name and element type must have been set (Options::set).
+  void prepare_dense() const;
+
   /// Runs and never compiles or allocates results: every output must be given; Code::not_prepared otherwise. On a GPU, with
   /// all tensors in its memory, it returns when the work is queued on the stream, and may be captured into a CUDA graph;
   /// what the data broke is then reported by `synchronize`.
@@ -211,6 +215,10 @@ class QUERN_API Kernel {
   /// How the program is run: its kernels, what was fused and why, the algebra. With arguments: for their signature.
   std::string explain() const;
   std::string explain(std::span<const Argument> arguments) const;
+  /// What the compiled kernel depends on, field by field, and whether the cache on disk has it (quern/cache.h); where it has
+  /// not, how the nearest entry differs. Compiles nothing. Without arguments: for dense ones, as `prepare_dense`.
+  std::string explain_key() const;
+  std::string explain_key(std::span<const Argument> arguments) const;
 
  private:
   struct Impl;

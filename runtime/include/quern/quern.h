@@ -7,6 +7,7 @@
 //   quern::Tensor o = attention(q, k, v);
 #pragma once
 
+#include <quern/cache.h>
 #include <quern/error.h>
 #include <quern/gpu.h>
 #include <quern/kernel.h>

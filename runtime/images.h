@@ -1,0 +1,26 @@
+// What devices run, made once for each signature: from this process's memory, else from the disk, else by compiling. The one
+// idea: a device says how to compile to bytes and how to load bytes; whether bytes come from the compiler or from a file is
+// not its affair, so kernels from the disk take no way of their own.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "runtime/signature.h"
+
+namespace quern::runtime {
+
+struct ImageMaker {
+  /// Bytes that `load` understands. Throws Error.
+  std::function<std::string()> compile;
+  /// Null, with `error`, when the bytes cannot be loaded.
+  std::function<std::shared_ptr<const void>(std::string_view bytes, std::string* error)> load;
+};
+
+/// Throws Error(not_prepared) in frozen mode where the image is neither in memory nor on disk. `kernel`: its name, for lists and
+/// messages. `source` (may be null) tells where it came from.
+std::shared_ptr<const void> image_of(const Signature& signature, const std::string& kernel, const ImageMaker& maker, Source* source);
+
+}  // namespace quern::runtime
