@@ -198,10 +198,10 @@ std::string signature_text(const Program& p) {
   std::unordered_set<std::int64_t> used;
   for (std::uint32_t id = 1; id < p.pool.size(); ++id)
     if (p.pool[Expr{id}].op == Op::symbol) used.insert(p.pool[Expr{id}].payload);
-  // The value of a compile-time symbol counts where an expression names it: passes put it in everywhere else.
+  // Symbols count where an expression names them: passes put the values of compile-time ones in.
   for (std::size_t s = 0; s < p.symbols.size(); ++s) {
-    const bool fixed = used.contains(static_cast<std::int64_t>(s)) && p.symbols[s].value;
-    text.line('s', static_cast<int>(p.symbols[s].type), fixed, fixed ? *p.symbols[s].value : 0), text.end();
+    if (!used.contains(static_cast<std::int64_t>(s))) continue;
+    text.line('s', s, static_cast<int>(p.symbols[s].type), p.symbols[s].value.has_value(), p.symbols[s].value.value_or(0)), text.end();
   }
   for (const ir::Scalar& s : p.scalars) text.line('c', static_cast<int>(s.type)), text.end();
   for (const ir::Tensor& t : p.tensors) {

@@ -53,7 +53,7 @@ std::vector<Listed> Store::list(bool damaged) {
     const File part = open_part(root, item.folder, false);
     if (!part) continue;
     Found found;
-    const std::optional<std::string> bytes = load(part, item.file, &found);
+    const std::optional<std::string> bytes = load(part, item.file, false, &found);
     if (!bytes && found.how == Found::How::none) continue;  // removed meanwhile
     Entry entry;
     const char* fault = nullptr;

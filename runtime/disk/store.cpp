@@ -110,7 +110,7 @@ File Store::open_part(const File& root, const std::string& name, bool create) {
   return part;
 }
 
-std::optional<std::string> Store::load(const File& part, const std::string& name, Found* found) {
+std::optional<std::string> Store::load(const File& part, const std::string& name, bool used, Found* found) {
   const auto miss = [&](Found::How how, std::string why) {
     found->how = how;
     found->why = std::move(why);
@@ -140,7 +140,7 @@ std::optional<std::string> Store::load(const File& part, const std::string& name
     have += static_cast<std::size_t>(n);
   }
   bytes.resize(have);
-  if (!read_only() && s.st_mtime + kTouchAfter < ::time(nullptr)) system_calls().touch(file.number());
+  if (used && !read_only() && s.st_mtime + kTouchAfter < ::time(nullptr)) system_calls().touch(file.number());
   return bytes;
 }
 
@@ -158,7 +158,7 @@ Found Store::read(std::string_view key) {
     found.how = errno == ENOENT ? Found::How::none : Found::How::refused;
     return found;
   }
-  const std::optional<std::string> bytes = load(part, name, &found);
+  const std::optional<std::string> bytes = load(part, name, true, &found);
   if (!bytes) {
     if (found.how == Found::How::damaged && !read_only()) system_calls().remove(part.number(), name.c_str());
     return found;

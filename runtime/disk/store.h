@@ -73,7 +73,7 @@ class Store {
   File open_root(bool create);
   File open_part(const File& root, const std::string& name, bool create);
   bool trusted(int file, bool folder, const std::string& what);
-  std::optional<std::string> load(const File& part, const std::string& name, Found* found);
+  std::optional<std::string> load(const File& part, const std::string& name, bool used, Found* found);
   std::string digest(std::string_view key) const;
   void warn(std::string text);
   /// All files, and those that dead writers left (removed when `clean`).

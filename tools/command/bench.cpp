@@ -113,6 +113,7 @@ ExitCode report_gpu(const Session&, const LoadedKernel&, const Arguments&, doubl
 #endif
 
 ExitCode run(const Session& session, const BenchOptions& options) {
+  set_cache({CacheMode::off, "", 0, false});  // what is timed is compiled here
   const LoadedKernel loaded = load_kernel(session, options.kernel);
   const Arguments arguments = make_arguments(loaded.program, loaded.request, {true, options.seed});
   DeviceCall call(loaded, arguments, device_named(options.device), options.threads, options.off);

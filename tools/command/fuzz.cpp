@@ -22,6 +22,7 @@ struct FuzzCommandOptions {
 };
 
 ExitCode run(const Session& session, FuzzCommandOptions options) {
+  set_cache({CacheMode::off, "", 0, false});  // programs that nobody will run again
   if (options.print) {
     for (int i = 0; i < options.fuzz.count; ++i) session.terminal.data(fuzz::program_of(options.fuzz.seed + static_cast<std::uint64_t>(i)) + "\n");
     return ExitCode::ok;

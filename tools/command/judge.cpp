@@ -55,6 +55,7 @@ std::vector<Item> items_of(const JudgeCommandOptions& options) {
 }
 
 ExitCode run(const Session& session, const JudgeCommandOptions& options) {
+  set_cache({CacheMode::off, "", 0, false});  // programs that nobody will run again
   fuzz::JudgeOptions how;
   const DeviceChoice choice = device_named(options.device);
   how.device = choice.device;
