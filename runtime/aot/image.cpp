@@ -8,7 +8,7 @@
 namespace quern::runtime::aot {
 namespace {
 
-constexpr std::uint64_t kVersion = 1;
+constexpr std::uint64_t kVersion = 2;
 
 /// Changes when an operator is added or moved: images name operators by number.
 constexpr std::uint64_t operator_fingerprint() {
@@ -161,6 +161,12 @@ class Fields {
     (*this)(l.slab_bytes);
     (*this)(l.zeroed_bytes);
     (*this)(l.words);
+    (*this)(l.maps);
+  }
+  void fields(quern::cuda::TensorMap& m) {
+    (*this)(m.tensor);
+    (*this)(m.axes);
+    (*this)(m.box);
   }
   void fields(ir::Symbol& s) {
     (*this)(s.name);

@@ -35,6 +35,7 @@ aot::Image example() {
     launch.tasks = v.program.tensors[v.program.parameters[0]].shape[0];
     launch.shared_bytes = v.program.pool.integer(-(std::int64_t{1} << 62));
     launch.words = {{quern::cuda::Word::stride, 3, 1}, {quern::cuda::Word::status, 0, 0}};
+    launch.maps = {{1, {1, 0}, {64, 128}}};
     v.launches = {launch};
     v.cubin_bytes = std::uint64_t{1} << 40;
     c.variants = {v, v};
@@ -61,6 +62,8 @@ TEST_CASE("an image is read as it was written") {
   CHECK(v.on_gpu());
   CHECK(v.launches[0].words.size() == 2);
   CHECK(v.launches[0].words[0].kind == quern::cuda::Word::stride);
+  CHECK(v.launches[0].maps[0].box == std::vector<std::uint32_t>{64, 128});
+  CHECK(v.launches[0].maps[0].axes == std::vector<int>{1, 0});
   std::int64_t constant = 0;
   CHECK(v.program.pool.is_integer_constant(v.launches[0].shared_bytes, &constant));
   CHECK(constant == -(std::int64_t{1} << 62));
@@ -77,6 +80,6 @@ TEST_CASE("a shortened or changed image is an error") {
   }
   CHECK_THROWS_AS(aot::read_image(bytes + "x"), Error);
   std::string other = bytes;
-  other[0] = 2;  // the version
+  other[0] = 1;  // the version
   CHECK_THROWS_WITH(aot::read_image(other), Catch::Contains("another version"));
 }

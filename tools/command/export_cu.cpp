@@ -82,7 +82,7 @@ class Export {
     bind_numbers();
     interpret();
     Options options;
-    options.on(Device::cuda).for_target(target_name_);
+    options.on(Device::cuda).for_target(target_name_).without("warp_roles");  // which need tensor maps, made by the driver
     runtime::CompileRequest request{std::make_shared<const ir::Program>(program_), &options, std::vector<runtime::Layout>(data_.size(), {true, -1})};
     const tile::Module tiles = runtime::gpu::plan(request, target_);
     printed_ = runtime::gpu::print(tiles, request, target_);
@@ -305,6 +305,7 @@ class Export {
           case Word::status: words.emplace_back("(long long)status"); break;
           case Word::slab: words.push_back(fmt::format("(long long)slab{}", k)); break;
           case Word::tasks: words.push_back(fmt::format("{}ll", tasks)); break;
+          case Word::mapped: words.emplace_back("0ll"); break;
           case Word::zeroed: words.push_back(fmt::format("(long long)zeroed{}", k)); break;
         }
       }

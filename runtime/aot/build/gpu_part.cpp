@@ -16,13 +16,8 @@ GpuPart compile_gpu_part(const CompileRequest& request, const std::string& targe
   GpuPart part;
   Variant& v = part.variant;
   v.gpu = quern::cuda::target_named(target).value();
-  // The small runtime makes no tensor maps: kernels load by themselves.
-  Options options = *request.options;
-  options.disabled.push_back("warp_roles");
-  CompileRequest own = request;
-  own.options = &options;
-  const tile::Module tiles = gpu::plan(own, v.gpu);
-  quern::cuda::CudaModule printed = gpu::print(tiles, own, v.gpu);
+  const tile::Module tiles = gpu::plan(request, v.gpu);
+  quern::cuda::CudaModule printed = gpu::print(tiles, request, v.gpu);
   if (!printed.error.empty())
     throw Error(Code::internal, fmt::format("error: internal fault while generating CUDA text for kernel '{}': {}", tiles.program.name, printed.error));
   if (!printed.launches.empty()) part.cubin = gpu::compile_nvrtc(printed.text, v.gpu).cubin;
