@@ -203,6 +203,8 @@ struct Planner {
       plan.matrix = matrix;
       plan.blocks[*plan.lane] = rows;
       if (row) plan.blocks[*row] = rows;
+      // Without matrix instructions a thread has 4 x 8 results, where there are enough of them for all multiprocessors.
+      if (const auto extent = constant_extent(program, *plan.lane); row && !matrix && !(extent && *extent < 2048)) plan.blocks[*plan.lane] = 128;
       plan.stream = choose_stream();
       // Rows of more than 64 results leave registers for 32 scores at a time.
       plan.parts = few && plan.stream && widest_result <= 256;

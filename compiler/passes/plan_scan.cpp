@@ -25,7 +25,7 @@ std::shared_ptr<ChainPlan> chain_scan(Program& program, const Group& group, cons
   if (!pool.is_true(when) && !group.grid.empty()) chain.when = when;
   chain.group.grid.push_back(along);
   // Odd numbers of steps a thread keep its accesses to shared memory apart.
-  chain.plan.blocks[along] = kThreads * (step_bytes(*recurrence) > 8 ? 7 : 15);
+  chain.plan.blocks[along] = kThreads * (step_bytes(*recurrence) > 8 ? 7 : step_bytes(*recurrence) > 4 ? 15 : 31);
   chain.plan.lanes = 32;
   chain.plan.lane = along;
   return made;

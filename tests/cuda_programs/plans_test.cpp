@@ -39,6 +39,8 @@ TEST_CASE("the first few of long vectors") { run_file("top_of_vectors", "// stor
 
 TEST_CASE("rows in registers") { run_file("rows", "quern_load_chunks<false>(held"); }
 
+TEST_CASE("blocks of results in registers") { run_file("blocks", "[i][j]"); }
+
 TEST_CASE("columns of tall matrices") { run_file("columns", "// s_part"); }
 
 TEST_CASE("scans of rows, columns and one long vector") { run_file("scans", "scanned"); }
@@ -47,7 +49,7 @@ TEST_CASE("a scan whose groups of chunks follow each other") { run_file("chains"
 
 TEST_CASE("a scan that drops what came before is noticed") {
   const std::string text = R"(
-#: N=9001
+#: N=20001
 kernel vector(x: f32[N]) -> (y: f32[N]) { y[n] = cumsum[n](x[n]) }
 )";
   for (const char* part : {"carry = passed_x[9];", "before_x = (warps_x + before_x);", "since_x = (since_x + step_x);"}) {

@@ -96,4 +96,55 @@ void KernelPrinter::batches(const Nest& nest, const Walk& w, std::vector<Accumul
   close();
 }
 
+/// How many of its vectors a thread loads at once, of `points` of the nest that it shares with the block's others.
+int KernelPrinter::points_at_once(const Nest& nest, const Split& split, double points) const {
+  if (!split.reduced.empty() || split.team > 1) return 1;
+  for (const Update& u : nest.updates) if (u.kind != UpdateKind::store) return 1;
+  std::size_t reads = 0;
+  for (Expr e : reads_along(nest, nest.dims[split.kept.back()].index)) {
+    if (pool_[e].flags & kChecked) return 1;
+    reads += !tiles_.contains(static_cast<TensorId>(pool_[e].payload));
+  }
+  if (reads == 0) return 1;
+  const double each = points / split.vector / split.threads;
+  return std::clamp(static_cast<int>(std::min<double>(each, kLoads / static_cast<double>(reads))), 1, kSteps);
+}
+
+/// Points without sums: the vectors of several are loaded, then each is computed and stored.
+void KernelPrinter::point_batches(const Nest& nest, IndexId along, const Split& split, int at_once, const std::string& extent, const std::function<void()>& locate,
+                                  int opened) {
+  std::vector<Expr> reads = reads_along(nest, along);
+  std::erase_if(reads, [&](Expr e) { return tiles_.contains(static_cast<TensorId>(pool_[e].payload)); });  // those are near
+  std::vector<std::string> names;
+  open(fmt::format("for (int first = thread; first < points; first += {})", at_once * split.threads));
+  for (Expr e : reads) {
+    names.push_back(fresh("w"));
+    line(fmt::format("quern_vector<{}, {}> {}[{}];", stored_type(pool_[e].type), split.vector, names.back(), at_once));
+  }
+  std::vector<Accumulation> none;
+  for (const bool load : {true, false}) {
+    line("#pragma unroll");
+    open(fmt::format("for (int c = 0; c < {}; ++c)", at_once));
+    line(fmt::format("const int point = first + c * {};", split.threads));
+    open("if (point < points)");
+    scopes_.emplace_back();
+    locate();
+    if (load) {
+      line(fmt::format("const int valid = (int)min((long long)({} - d{}), {}ll);", extent, along, split.vector));
+      for (std::size_t k = 0; k < reads.size(); ++k) {
+        const Node n = pool_[reads[k]];
+        const auto tensor = static_cast<TensorId>(n.payload);
+        line(fmt::format("quern_load({}[c], {} + ({}), valid);", names[k], tensor_pointer(tensor), offset_text(tensor, n.args)));
+      }
+    } else {
+      for (std::size_t k = 0; k < reads.size(); ++k) vector_reads_[reads[k].id] = names[k] + "[c]";
+      vector_points(nest, along, split.vector, extent, Ends::either, none);
+      vector_reads_.clear();
+    }
+    scopes_.pop_back();
+    for (int k = 0; k < opened + 2; ++k) close();
+  }
+  close();
+}
+
 }  // namespace quern::cuda

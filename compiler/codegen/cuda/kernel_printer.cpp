@@ -69,6 +69,9 @@ void KernelPrinter::lay_out() {
     find_sums();
   }
   find_scans(kernel_.body);
+  padded_.clear();
+  register_blocks_.clear();
+  find_register_blocks(kernel_.body);
 }
 
 /// Sums of products and what is made of them.
@@ -211,7 +214,8 @@ void KernelPrinter::place_tiles() {
   };
   std::vector<Item> fixed;
   std::vector<TensorId> open_size;
-  auto element_strides = [&](const Tensor& t) {
+  auto element_strides = [&](TensorId id) {
+    const Tensor& t = program_.tensors[id];
     std::vector<Expr> strides(t.shape.size());
     Expr product = pool_.integer(1);
     for (std::size_t k = t.shape.size(); k-- > 0;) {
@@ -220,14 +224,15 @@ void KernelPrinter::place_tiles() {
       if (k + 1 == t.shape.size()) {
         const Expr lanes = pool_.integer(kernel_.lanes);
         size = pool_.mul(pool_.apply(Op::floordiv, {pool_.add(size, pool_.integer(kernel_.lanes - 1)), lanes}), lanes);
+        if (padded_.contains(id)) size = pool_.add(size, pool_.integer(static_cast<std::int64_t>(16 / size_of(t.type))));
       }
       product = pool_.mul(product, pool_.max(size, pool_.integer(0)));
     }
     strides.push_back(product);
     return strides;
   };
-  auto bytes_of = [&](const Tensor& t) {
-    const Expr bytes = pool_.mul(element_strides(t).back(), pool_.integer(static_cast<std::int64_t>(size_of(t.type))));
+  auto bytes_of = [&](TensorId t) {
+    const Expr bytes = pool_.mul(element_strides(t).back(), pool_.integer(static_cast<std::int64_t>(size_of(program_.tensors[t].type))));
     const Expr unit = pool_.integer(kTileAlignment);
     return pool_.mul(pool_.apply(Op::floordiv, {pool_.add(bytes, pool_.integer(kTileAlignment - 1)), unit}), unit);
   };
@@ -238,7 +243,7 @@ void KernelPrinter::place_tiles() {
       fixed.push_back({t, operand_bytes(t)});
       continue;
     }
-    if (pool_.is_integer_constant(bytes_of(program_.tensors[t]), &bytes)) fixed.push_back({t, bytes});
+    if (pool_.is_integer_constant(bytes_of(t), &bytes)) fixed.push_back({t, bytes});
     else open_size.push_back(t);
   }
   // Operands first: they have to be there.
@@ -262,7 +267,7 @@ void KernelPrinter::place_tiles() {
   std::map<TensorId, Expr> open_at;
   for (TensorId t : open_size) {
     open_at[t] = open_bytes;
-    open_bytes = pool_.add(open_bytes, bytes_of(program_.tensors[t]));
+    open_bytes = pool_.add(open_bytes, bytes_of(t));
   }
   const Expr fits = pool_.apply(Op::le, {open_bytes, pool_.integer(room - in_shared)});
   const Expr zero = pool_.integer(0);
@@ -294,7 +299,7 @@ void KernelPrinter::place_tiles() {
       tiles_[t] = std::move(place);
       continue;
     }
-    const auto strides = element_strides(tensor);
+    const auto strides = element_strides(t);
     for (std::size_t k = 0; k + 1 < strides.size(); ++k) {
       std::int64_t c = 0;
       if (pool_.is_integer_constant(strides[k], &c)) place.strides.push_back(std::to_string(c));
@@ -365,7 +370,9 @@ std::string KernelPrinter::run(Expr unless) {
   if (schedule_) role_kernel();
   else all_warps();
 
-  return function(fmt::format("{}{}", launch.threads, schedule_ ? ", 1" : ""));
+  // Two blocks of a multiprocessor where results of 32 registers allow it: one loads while the other computes.
+  const bool blocked = !register_blocks_.empty() && std::all_of(register_blocks_.begin(), register_blocks_.end(), [](const auto& b) { return b.second.vector == 4 && b.second.rows * b.second.columns <= 32; });
+  return function(fmt::format("{}{}", launch.threads, schedule_ ? ", 1" : blocked ? ", 2" : scans_in_shared_ ? ", 4" : ""));
 }
 
 /// Everything printed so far as one function.

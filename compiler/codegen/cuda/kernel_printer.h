@@ -171,6 +171,8 @@ class KernelPrinter {
     int step;                          // and how far it goes
   };
   void batches(const tile::Nest& nest, const Walk& walk, std::vector<Accumulation>& sums);
+  int points_at_once(const tile::Nest& nest, const Split& split, double points) const;
+  void point_batches(const tile::Nest& nest, ir::IndexId along, const Split& split, int at_once, const std::string& extent, const std::function<void()>& locate, int opened);
   void store_vectors();
   std::optional<std::size_t> unit_axis(ir::TensorId tensor) const;
   void at_point(const tile::Nest& nest, std::vector<Accumulation>& sums);
@@ -217,6 +219,17 @@ class KernelPrinter {
   void combine_row(const tile::Update& update, const Accumulation& sum, int pass);
   void finish_row(const tile::Update& update, const Accumulation& sum);
   void store_row(ir::TensorId tensor, const std::vector<ir::Expr>& subscripts, const std::string& value, DType from);
+
+  // Blocks of results in registers (register_blocks.cpp).
+  struct RegisterBlock {
+    std::size_t row = 0, column = 0, inner = 0;     // dims of the nest
+    int rows = 1, columns = 1;                      // results of a thread
+    int vector = 4;                                 // steps along the reduced dim that one load brings
+    std::vector<ir::Expr> row_reads, column_reads;  // tiles without columns, without rows
+  };
+  std::optional<RegisterBlock> register_block(const tile::Nest& nest) const;
+  void find_register_blocks(const tile::Block& block);
+  void blocked_nest(const tile::Nest& nest, const RegisterBlock& block);
 
   // A warp for each task (warps.cpp).
   bool find_warps();
@@ -304,6 +317,7 @@ class KernelPrinter {
   bool uses_exchange_ = false;
   std::int64_t scan_bytes_ = 0;         // shared memory of items of scans
   std::vector<std::string> task_counts_;  // along each dim of the grid
+  bool scans_in_shared_ = false;        // of 4-byte values: registers hold little
   std::string links_;                   // chained kernels: tasks of one chain
   std::unordered_map<std::uint32_t, std::string> vector_reads_;  // read -> the array that holds the vector
   std::unordered_map<std::uint32_t, std::string> pairs_;         // read -> two small floats in a word
@@ -312,6 +326,8 @@ class KernelPrinter {
   std::string team_mask_ = "team_mask";
   std::optional<Arrangement> arranged_;
   std::optional<Rows> rows_;
+  std::map<const tile::Nest*, RegisterBlock> register_blocks_;
+  std::set<ir::TensorId> padded_;       // tiles whose rows are 16 bytes longer
   bool by_warp_ = false;
   ir::Expr warps_fit_;                  // the calls for which a warp does a task
   std::int64_t warp_bytes_ = 0;         // shared memory of each

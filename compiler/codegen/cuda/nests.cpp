@@ -48,6 +48,7 @@ void KernelPrinter::flat_nest(const Nest& nest) {
   }
   if (filled) line("__syncthreads();");
   if (const auto scan = scan_of(nest)) return scan_nest(nest, *scan);
+  if (const auto block = register_blocks_.find(&nest); block != register_blocks_.end()) return blocked_nest(nest, block->second);
   loop_over(nest, split_of(nest));
 }
 
@@ -97,6 +98,16 @@ void KernelPrinter::loop_over(const Nest& nest, const Split& split) {
     steps[along] = fresh("steps");
     line(fmt::format("const long long {} = ({} + {}) / {};", steps[along], extent[along], split.vector - 1, split.vector));
   }
+  // What a block has at most is a constant, and constants divide fast; points behind the end are left out.
+  std::string inside;
+  if (split.team == 1)
+    for (std::size_t k = 1; k < split.kept.size(); ++k) {
+      const std::size_t d = split.kept[k];
+      const auto b = extent_bound(nest.dims[d]);
+      if (constant_difference(pool_, nest.dims[d].end, nest.dims[d].begin) || !b || *b < 1 || *b > 4096) continue;
+      steps[d] = std::to_string(vectors && split.kept_vector && d == along ? (*b + split.vector - 1) / split.vector : *b);
+      inside += fmt::format("{}d{} < {}", inside.empty() ? "" : " && ", nest.dims[d].index, extent[d]);
+    }
   for (std::size_t d : split.kept) {
     total += " * " + steps[d];
     const auto b = extent_bound(nest.dims[d]);
@@ -122,7 +133,36 @@ void KernelPrinter::loop_over(const Nest& nest, const Split& split) {
     else if (split.neighbours)
       line("const unsigned team_mask = 0xffffffffu;");
   }
+  // Where the point is; behind the end when a team has none.
+  const auto locate = [&] {
+    if (split.kept.size() == 1) {
+      declare(split.kept[0], together ? fmt::format("min(point, points - 1)") : "point");
+    } else if (!split.kept.empty()) {
+      line(fmt::format("{} rest = {};", count, together ? "min(point, points - 1)" : "point"));
+      for (std::size_t k = split.kept.size(); k-- > 0;) {
+        const std::size_t d = split.kept[k];
+        if (k == 0) declare(d, "rest");
+        else if (narrow) {
+          const std::string q = fresh("q");
+          line(fmt::format("const int {} = (int)((unsigned)rest / (unsigned){});", q, steps[d]));
+          declare(d, fmt::format("rest - {} * (int){}", q, steps[d]));
+          line(fmt::format("rest = {};", q));
+        } else {
+          declare(d, fmt::format("quern_split(rest, {})", steps[d]));
+        }
+      }
+    }
+    if (!inside.empty()) open(fmt::format("if ({})", inside));
+  };
   const std::string first = split.team > 1 ? "team" : "thread";
+  if (const int at_once = narrow && vectors && split.kept_vector ? points_at_once(nest, split, bound) : 1; at_once > 1) {
+    point_batches(nest, nest.dims[along].index, split, at_once, extent[along], locate, inside.empty() ? 0 : 1);
+    for (const Dim& d : nest.dims) {
+      local_begin_.erase(d.index);
+      indices_.erase(d.index);
+    }
+    return;
+  }
   if (together) {
     open(fmt::format("for ({} base = 0; base < points; base += {})", count, split.teams()));
     line(fmt::format("const {} point = base + {};", count, first));
@@ -130,24 +170,7 @@ void KernelPrinter::loop_over(const Nest& nest, const Split& split) {
     open(fmt::format("for ({} point = {}; point < points; point += {})", count, first, split.teams()));
   }
   scopes_.emplace_back();
-  // Where the point is; behind the end when a team has none.
-  if (split.kept.size() == 1) {
-    declare(split.kept[0], together ? fmt::format("min(point, points - 1)") : "point");
-  } else if (!split.kept.empty()) {
-    line(fmt::format("{} rest = {};", count, together ? "min(point, points - 1)" : "point"));
-    for (std::size_t k = split.kept.size(); k-- > 0;) {
-      const std::size_t d = split.kept[k];
-      if (k == 0) declare(d, "rest");
-      else if (narrow) {
-        const std::string q = fresh("q");
-        line(fmt::format("const int {} = (int)((unsigned)rest / (unsigned){});", q, steps[d]));
-        declare(d, fmt::format("rest - {} * (int){}", q, steps[d]));
-        line(fmt::format("rest = {};", q));
-      } else {
-        declare(d, fmt::format("quern_split(rest, {})", steps[d]));
-      }
-    }
-  }
+  locate();
   std::vector<Accumulation> sums;
   begin_sums(nest, sums, split.kept_vector ? split.vector : 1);
   if (together) {
@@ -232,6 +255,7 @@ void KernelPrinter::loop_over(const Nest& nest, const Split& split) {
       close();
     }
   }
+  if (!inside.empty()) close();
   scopes_.pop_back();
   close();
   for (const Dim& d : nest.dims) {

@@ -15,6 +15,13 @@ __device__ __forceinline__ long long quern_split(long long& rest, long long coun
   return left;
 }
 
+// x, of which the compiler knows nothing: what follows from it is not kept in registers from one task to the next.
+#ifdef QUERN_EMULATED
+__device__ __forceinline__ int quern_opaque(int x) { return x; }
+#else
+__device__ __forceinline__ int quern_opaque(int x) { asm volatile("" : "+r"(x)); return x; }
+#endif
+
 // The next task, to all threads of a block: in order as blocks arrive.
 __device__ __forceinline__ long long quern_ticket(unsigned long long* counter, unsigned char* exchange) {
   if (threadIdx.x == 0) *(long long*)exchange = (long long)atomicAdd(counter, 1ull);

@@ -64,7 +64,7 @@ int KernelPrinter::scan_items(const Recurrence& r) const {
   if (kernel_.chained) return static_cast<int>(kernel_.grid.back().step / launch.threads);
   const std::int64_t room = std::min(kScanBytes, std::int64_t{shared_.options.target.shared_bytes} - launch.threads * 16 - 1024);
   const auto each = static_cast<std::int64_t>(compiler::step_bytes(r));
-  for (int items : {15, 7, 3})
+  for (int items : {31, 15, 7, 3})
     if (std::int64_t{launch.threads} * items * each <= room) return items;
   return 0;
 }
@@ -88,7 +88,7 @@ void KernelPrinter::scan_nest(const Nest& nest, const Recurrence& r) {
   std::stable_sort(kept.begin(), kept.end(), [&](std::size_t a, std::size_t b) { return access_score(nest, nest.dims[a].index) < access_score(nest, nest.dims[b].index); });
   const auto length = extent_bound(nest.dims[along]);
   const bool columns = !kept.empty() && access_score(nest, nest.dims[kept.back()].index) > access_score(nest, nest.dims[along].index);
-  const int items = scan_items(r);
+  const int items = columns ? std::min(scan_items(r), 15) : scan_items(r);  // of columns in registers
   const bool by_block = columns || kernel_.chained || (rows > 0 && rows <= 4 && !(length && *length <= 32 * items));
   const int team = columns ? launch.threads / 32 : by_block ? launch.threads : 32, teams = columns ? 32 : launch.threads / team;
   const int chunk = team * items;
@@ -119,8 +119,9 @@ void KernelPrinter::scan_nest(const Nest& nest, const Recurrence& r) {
   const std::string mine = columns ? "j" : fmt::format("member * {} + j", items);
 
   uses_exchange_ = true;
+  scans_in_shared_ |= !columns && r.type != DType::f64 && r.type != DType::i64;
   line("__syncthreads();");  // the space may still be in use
-  line(columns ? "const int member = thread / 32, team = thread % 32;" : fmt::format("const int member = thread % {}, team = thread / {};", team, team));
+  line(columns ? "const int member = thread / 32, team = thread % 32;" : fmt::format("const int member = quern_opaque(thread % {}), team = thread / {};", team, team));
   if (!columns) {
     if (has_x) line(fmt::format("{}* const held_x = ({}*)scanned + team * {};", type, type, chunk));
     if (has_a) line(fmt::format("{}* const held_a = ({}*)scanned + {} + team * {};", type, type, has_x ? launch.threads * items : 0, chunk));
@@ -172,27 +173,46 @@ void KernelPrinter::scan_nest(const Nest& nest, const Recurrence& r) {
     if (has_x) line(fmt::format("{} item_x[{}];", type, items));
     if (has_a) line(fmt::format("{} item_a[{}];", type, items));
   }
-  line(columns ? "#pragma unroll" : "#pragma unroll 5");
-  open(fmt::format("for (int j = 0; j < {}; ++j)", items));
-  line(columns ? fmt::format("const int at = member * {} + j;", items) : fmt::format("const int at = j * {} + member;", team));
-  pair("step", one, nothing);
-  open(columns ? "if (there && base + at < extent)" : "if (base + at < extent)");
-  scopes_.emplace_back();
-  at_step("at");
-  const int guards = open_domain(u.domain);
-  if (has_x) line(fmt::format("step_x = {};", value(r.term)));
-  if (has_a) line(fmt::format("step_a = {};", value(r.factor)));
-  close_domain(guards);
-  scopes_.pop_back();
-  close();
-  if (has_x) line(fmt::format("{} = step_x;", item("x", columns ? "j" : "at")));
-  if (has_a) line(fmt::format("{} = step_a;", item("a", columns ? "j" : "at")));
-  close();
+  line(fmt::format("const int left = (int)min(extent - base, {}ll);", chunk));
+  // Of rows, loads of many steps are under way before the first goes to shared memory.
+  const int at_once = columns ? items : has_a && has_x ? 8 : 11;
+  for (int from = 0; from < items; from += at_once) {
+    const int n = std::min(at_once, items - from);
+    open("");
+    if (!columns) {
+      if (has_x) line(fmt::format("{} got_x[{}];", type, n));
+      if (has_a) line(fmt::format("{} got_a[{}];", type, n));
+    }
+    line("#pragma unroll");
+    open(fmt::format("for (int j = 0; j < {}; ++j)", n));
+    line(columns ? fmt::format("const int at = member * {} + j;", items) : fmt::format("const int at = (j + {}) * {} + member;", from, team));
+    pair("step", one, nothing);
+    open(columns ? "if (there && at < left)" : "if (at < left)");
+    scopes_.emplace_back();
+    at_step("at");
+    const int guards = open_domain(u.domain);
+    if (has_x) line(fmt::format("step_x = {};", value(r.term)));
+    if (has_a) line(fmt::format("step_a = {};", value(r.factor)));
+    close_domain(guards);
+    scopes_.pop_back();
+    close();
+    if (has_x) line(fmt::format("{} = step_x;", columns ? item("x", "j") : "got_x[j]"));
+    if (has_a) line(fmt::format("{} = step_a;", columns ? item("a", "j") : "got_a[j]"));
+    close();
+    if (!columns) {
+      line("#pragma unroll");
+      open(fmt::format("for (int j = 0; j < {}; ++j)", n));
+      if (has_x) line(fmt::format("held_x[(j + {}) * {} + member] = got_x[j];", from, team));
+      if (has_a) line(fmt::format("held_a[(j + {}) * {} + member] = got_a[j];", from, team));
+      close();
+    }
+    close();
+  }
   if (!columns) line(meet);
 
   // What each thread's steps do together, and those of the threads before it.
   pair("own", has_a ? item("a", columns ? "0" : fmt::format("member * {}", items)) : "", has_x ? item("x", columns ? "0" : fmt::format("member * {}", items)) : "");
-  line("#pragma unroll");
+  line(columns ? "#pragma unroll" : "#pragma unroll 6");
   open(fmt::format("for (int j = 1; j < {}; ++j)", items));
   pair("step", has_a ? item("a", mine) : "", has_x ? item("x", mine) : "", true);
   follow("own_a", "own_x", "own_a", "own_x", "step_a", "step_x");
@@ -306,7 +326,7 @@ void KernelPrinter::scan_nest(const Nest& nest, const Recurrence& r) {
     open("if (!in_turns || member == turn)");
     line(fmt::format("if (in_turns) h = turn == 0 ? carry : {};", slot));
   }
-  line("#pragma unroll");
+  line(columns ? "#pragma unroll" : "#pragma unroll 8");
   open(fmt::format("for (int j = 0; j < {}; ++j)", items));
   line(fmt::format("h = {};", applied("h", has_a ? item("a", mine) : "", has_x ? item("x", mine) : "")));
   line(fmt::format("{} = h;", item(has_x ? "x" : "a", mine)));
@@ -331,10 +351,10 @@ void KernelPrinter::scan_nest(const Nest& nest, const Recurrence& r) {
   if (kernel_.chained) {
     line(fmt::format("if (thread == 0) quern_publish(record + {}, passed_x[{}]);", record_words(r) - static_cast<int>(size_of(r.type) / 4), launch.threads / 32));
   }
-  line(columns ? "#pragma unroll" : "#pragma unroll 5");
+  line(columns ? "#pragma unroll" : "#pragma unroll 8");
   open(fmt::format("for (int j = 0; j < {}; ++j)", items));
   line(columns ? fmt::format("const int at = member * {} + j;", items) : fmt::format("const int at = j * {} + member;", team));
-  open(columns ? "if (there && base + at < extent)" : "if (base + at < extent)");
+  open(columns ? "if (there && at < left)" : "if (at < left)");
   scopes_.emplace_back();
   at_step("at");
   line(fmt::format("const {} scan_value = {};", type, item(has_x ? "x" : "a", columns ? "j" : "at")));
