@@ -1,1 +1,2 @@
-set(links quern_command)
+set(links quern_command quern_binary)
+set(shared_sources command/process.cpp)

@@ -8,6 +8,8 @@
 #include <random>
 #include <sstream>
 
+#include <fmt/format.h>
+
 #include <quern/quern.h>
 
 #include "dsl/syntax/parse.h"
@@ -74,7 +76,7 @@ const std::vector<std::string>& programs() {
 
 std::string refusal(const std::string& text) {
   const quern::literal::Mistake mistake = quern::literal::find_mistake(text);
-  return mistake.what ? std::string(mistake.what) + ", at: " + text.substr(mistake.at, 40) : std::string();
+  return mistake.what ? fmt::format("{}, at: {}", mistake.what, text.substr(mistake.at, 40)) : std::string();
 }
 
 }  // namespace
@@ -127,7 +129,7 @@ TEST_CASE("nor when a program was changed a little and still is one") {
 
 TEST_CASE("the mistakes that are promised") {
   const auto in_kernel = [](const std::string& statements) {
-    return refusal("kernel f<D>(x: f32[M,N], y: f32[N], s: f32) -> (o: f32[M]) {\n" + statements + "\n}");
+    return refusal(fmt::format("kernel f<D>(x: f32[M,N], y: f32[N], s: f32) -> (o: f32[M]) {{\n{}\n}}", statements));
   };
   const auto begins = [](const std::string& text, const std::string& start) {
     INFO(text);

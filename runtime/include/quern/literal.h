@@ -609,10 +609,15 @@ template <int Line>
 constexpr void mistake_on_line(std::string_view text) {
   Reader(text, true).read();
 }
+/// g++ names what is called directly.
+template <int Line>
+constexpr void go_to_line(std::string_view text) {
+  mistake_on_line<Line>(text);
+}
 inline constexpr int kLines = 200;  // later ones are called that
 template <int... Line>
 constexpr void refuse(std::string_view text, int line, std::integer_sequence<int, Line...>) {
-  constexpr void (*on_line[])(std::string_view) = {mistake_on_line<Line>...};
+  constexpr void (*on_line[])(std::string_view) = {go_to_line<Line>...};
   on_line[line < kLines ? line : kLines - 1](text);
 }
 
