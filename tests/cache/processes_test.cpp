@@ -289,6 +289,11 @@ TEST_CASE("the command: path, list, verify, prune, clear, warm") {
   CHECK(quern({"cache", "prune", "--size", "1"}).out == "2 entries removed\n");
   CHECK(quern({"cache", "clear"}).out == "0 entries removed\n");
   CHECK(run_quern({"cache", "list"}, "", {"QUERN_CACHE=off"}).status == 6);
+  chmod(place.folder().c_str(), 0777);
+  const Output open_to_all = quern({"run", place / "two.quern", "a", "x=random:[4]"});
+  CHECK(open_to_all.status == 0);
+  CHECK(open_to_all.err.find("warning: ") != std::string::npos);
+  CHECK(open_to_all.err.find("may be written by others") != std::string::npos);
 }
 
 TEST_CASE("time of loading and of starting", "[.][speed]") {

@@ -6,6 +6,8 @@
 #include <new>
 #include <vector>
 
+#include <quern/cache.h>
+
 #include "dsl/text/diagnostic.h"
 #include "tools/command/session.h"
 #include "tools/npy/npy.h"
@@ -154,7 +156,12 @@ int run_command(int argc, const char* const* argv) {
     return static_cast<int>(ExitCode::usage);
   }
   session.terminal = Terminal::detect(no_color);
-  return static_cast<int>(guarded(session, session.action));
+  const ExitCode result = guarded(session, session.action);
+  // The library prints nothing; what kept the cache from being used is said here, where kernels were asked of it.
+  const std::string& chosen = app.get_subcommands().front()->get_name();
+  if (chosen == "run" || chosen == "cache")
+    if (const std::string warning = cache_status().warning; !warning.empty()) session.terminal.message("warning: " + warning + "\n");
+  return static_cast<int>(result);
 }
 
 }  // namespace quern::command
