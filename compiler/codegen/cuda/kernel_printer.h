@@ -317,6 +317,7 @@ class KernelPrinter {
   bool uses_exchange_ = false;
   std::int64_t scan_bytes_ = 0;         // shared memory of items of scans
   std::vector<std::string> task_counts_;  // along each dim of the grid
+  bool selects_words_ = false;          // of 4 bytes: few registers do
   bool scans_in_shared_ = false;        // of 4-byte values: registers hold little
   std::string links_;                   // chained kernels: tasks of one chain
   std::unordered_map<std::uint32_t, std::string> vector_reads_;  // read -> the array that holds the vector

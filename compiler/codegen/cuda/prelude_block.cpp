@@ -242,16 +242,26 @@ __device__ __forceinline__ void quern_top(const Look& look, const Keep& keep, lo
         limit = shuffle(best, want - 1);
         limit_at = shuffle(at, want - 1);
       }
+      unsigned some = 0;  // of them that may be good: the same in all lanes
 #pragma unroll
-      for (int u = 0; u < kAtOnce; ++u) {
-        bool good = there[u] && (limit_at < 0 || quern_may_beat(x[u], limit));
+      for (int u = 0; u < kAtOnce; ++u)
+        if (__any_sync(0xffffffffu, there[u] && (limit_at < 0 || quern_may_beat(x[u], limit)))) some |= 1u << u;
+#pragma unroll 1
+      for (; some != 0; some &= some - 1) {
+        const int chosen = __ffs((int)some) - 1;
+        T mine = none;
+        bool good = false;
+#pragma unroll
+        for (int u = 0; u < kAtOnce; ++u)
+          if (u == chosen) mine = x[u], good = there[u];
+        good = good && (limit_at < 0 || quern_may_beat(mine, limit));
         // Lane after lane offers its value, as long as it may be among the best.
         while (const unsigned found = __ballot_sync(0xffffffffu, good)) {
           const int from = __ffs((int)found) - 1;
-          const T one = shuffle(x[u], from);
-          const int one_at = (int)base + u * threads + warp * 32 + from;
+          const T one = shuffle(mine, from);
+          const int one_at = (int)base + chosen * threads + warp * 32 + from;
           if (limit_at < 0 || quern_before<T, false>(one, one_at, limit, limit_at)) insert(one, one_at);
-          good = good && lane != from && (limit_at < 0 || quern_may_beat(x[u], limit));
+          good = good && lane != from && (limit_at < 0 || quern_may_beat(mine, limit));
         }
       }
     }

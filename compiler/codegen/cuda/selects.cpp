@@ -54,6 +54,7 @@ void KernelPrinter::select_top(const tile::Select& s) {
   if (s.want_values) line(fmt::format("{}[j] = {};", tensor_pointer(s.values), to_stored(program_.tensors[s.values].type, "value")));
   if (s.want_positions) line(fmt::format("{}[j] = at;", tensor_pointer(s.positions)));
   close(";");
+  selects_words_ |= size_of(type) <= 4;
   std::int64_t few = 0;
   const std::string call = fmt::format("quern_top<{}, {}>(look, keep, {}, {}, {}, exchange);", by_warp_, held, extent, k, none);
   if (!by_warp_ || held != "float" || !pool_.is_integer_constant(s.k, &few) || few > 32) return line(call);

@@ -83,7 +83,7 @@ std::string KernelPrinter::run_warps() {
     indices_[g.index] = fmt::format("x{}", g.index);
   }
   block(kernel_.body);
-  return function(fmt::format("{}", launch.threads));
+  return function(fmt::format("{}{}", launch.threads, selects_words_ ? ", 6" : ""));
 }
 
 }  // namespace quern::cuda
