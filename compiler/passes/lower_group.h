@@ -23,6 +23,10 @@ struct Tile {
   std::vector<ir::IndexId> dims;
 };
 
+/// Comparisons of sorted data with what is free of `stream` become bounds of it, found by searches that run before the group:
+/// a[n] == g becomes first <= n and n < last. Returns the searches; the group's domains read their results.
+std::vector<Group> bound_by_order(ir::Program& program, Group& group, ir::IndexId stream);
+
 class GroupLowering {
  public:
   GroupLowering(ir::Program& program, Group group, KernelPlan plan, const PlanInput& input, std::string name);
@@ -56,10 +60,7 @@ class GroupLowering {
   void make_tiles();
   bool prepare_running();
   void drop_unused();
-  void bound_by_order();
-  bool rises_along(ir::Expr e, ir::IndexId index);
-  bool follows_from_order(ir::Expr a, ir::Expr b, const std::vector<ir::Expr>& conjuncts);
-  ir::TensorId searched_bound(ir::Expr condition, const Stage& stage);
+  void keep_row_bounds();
   void bound_stream();
 
   bool prepare_parts();
@@ -119,8 +120,7 @@ class GroupLowering {
   std::unordered_map<ir::TensorId, Running> running_;       // by target
   std::map<std::pair<ir::Expr, std::vector<ir::IndexId>>, ir::TensorId> live_;         // by domain and axes
   std::map<std::pair<ir::Expr, std::vector<ir::IndexId>>, ir::TensorId> corrections_;  // by value and indices
-  std::map<ir::Expr, ir::TensorId> searched_;               // condition that holds from some point on -> where that is
-  std::map<ir::Expr, ir::IndexId> rising_;                  // reads of such, and the row index that they rise along
+  std::map<ir::Expr, std::pair<ir::Expr, ir::IndexId>> rising_;  // bounds of a row -> as they are in memory, the row index
   std::set<ir::TensorId> done_;                             // running values updated in what is being emitted
   Group merging_;
   std::map<ir::TensorId, ir::TensorId> held_;               // running value -> that of each part, in memory

@@ -19,7 +19,7 @@ bool GroupLowering::prepare_parts() {
   std::set<TensorId> corrected_by;
   for (const Stage& s : group_.stages) {
     if (!s.has(stream)) {
-      if (s.form != Form::pointwise && !s.is_search) return false;
+      if (s.form != Form::pointwise) return false;
       continue;
     }
     if (!s.reduces(stream)) continue;
@@ -63,7 +63,7 @@ bool GroupLowering::prepare_parts() {
   for (const Stage& s : group_.stages) {
     if (s.has(stream) && !s.reduces(stream)) continue;
     if (!s.reduces(stream)) {
-      if (!s.is_search) merging_.stages.push_back(s);
+      merging_.stages.push_back(s);
       continue;
     }
     const TensorId t = s.targets[0];

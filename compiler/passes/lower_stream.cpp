@@ -181,10 +181,7 @@ void GroupLowering::bound_stream() {
   std::erase_if(common_, [&](Expr c) {
     // Data computed in this kernel is not known before the loop.
     bool local = false;
-    for_each_node(pool_, c, [&](Expr, const Node& n) {
-      const Stage* from = n.op == Op::read ? producer(static_cast<TensorId>(n.payload)) : nullptr;
-      local |= from && !from->is_search;
-    });
+    for_each_node(pool_, c, [&](Expr e, const Node& n) { local |= n.op == Op::read && producer(static_cast<TensorId>(n.payload)) && !rising_.contains(e); });
     return local;
   });
   if (common_.empty()) return;
@@ -203,9 +200,10 @@ void GroupLowering::bound_stream() {
   condition = pool_.rewrite(condition, [&](Expr e) -> Expr {
     const auto it = rising_.find(e);
     if (it == rising_.end()) return {};
-    const Expr element = read_tile(tiles_.at(static_cast<TensorId>(pool_[e].payload)));
+    const auto [element, row] = it->second;
+    if (!others.contains(row)) return element;
     const IndexId value = program_.add_index("value", pool_.integer(0), pool_.integer(0));
-    others[value] = {pool_.substitute(element, {{it->second, others.at(it->second).first}}), pool_.substitute(element, {{it->second, others.at(it->second).last}})};
+    others[value] = {pool_.substitute(element, {{row, others.at(row).first}}), pool_.substitute(element, {{row, others.at(row).last}})};
     return pool_.index(value);
   });
   condition = localize(condition);

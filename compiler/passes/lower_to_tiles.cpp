@@ -326,7 +326,7 @@ void GroupLowering::make_tiles() {
 tile::Kernel GroupLowering::run() {
   const Group original = group_;
   make_grid();
-  if (plan_.stream) bound_by_order();
+  keep_row_bounds();
   if (plan_.stream && !prepare_running()) {
     KernelPlan whole = plan_;
     whole.stream.reset();
@@ -477,6 +477,13 @@ tile::Module lower(Program program, const PlanInput& input) {
       if (!chain->when) continue;
       when = negation(p.pool, chain->when);
     }
+    if (const auto stream = plan_kernel(p, group, input).stream)
+      for (Group& search : bound_by_order(p, group, *stream)) {
+        KernelPlan each = plan_kernel(p, search, input);
+        if (input.gpu && !search.grid.empty()) each.lane = search.grid.back(), each.blocks = {{search.grid.back(), 128}};
+        module.workspace.push_back(search.stages[0].targets[0]);
+        module.kernels.push_back(GroupLowering(p, std::move(search), each, input, fmt::format("k{}", number++)).run());
+      }
     const auto roles = input.roles.find(number);
     const KernelPlan plan = plan_kernel(p, group, input, roles == input.roles.end() ? RoleShape{} : roles->second);
     // Parts of sums over the rows of a matrix: where it has a few columns only, the threads are for the rows.

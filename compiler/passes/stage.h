@@ -45,6 +45,7 @@ struct Stage {
 struct Group {
   std::vector<Stage> stages;            // definitions before uses
   std::vector<ir::IndexId> grid;        // indices common to all stages: blocks of them are independent
+  std::vector<std::pair<ir::Expr, ir::IndexId>> rising;  // reads of bounds that a search found, and the index they rise along
   std::vector<std::string> why;         // for `explain`
 };
 

@@ -14,7 +14,7 @@ using namespace quern;
 namespace {
 
 /// Every case of plans/NAME.quern agrees, and some text has `sign`: the plan is the one that the test is about.
-void run_file(const std::string& name, const std::string& sign) {
+void run_file(const std::string& name, const std::string& sign, const cuda::Target& target = {}) {
   const std::string path = fmt::format("{}/tests/cuda_programs/plans/{}.quern", QUERN_SOURCE_DIR, name);
   std::ifstream file(path);
   const std::string text{std::istreambuf_iterator<char>(file), {}};
@@ -23,7 +23,7 @@ void run_file(const std::string& name, const std::string& sign) {
   const auto cases = fuzz::cases_of(text);
   REQUIRE(!cases.empty());
   for (const fuzz::Case& which : cases) {
-    const fuzz::Verdict verdict = fuzz::judge(text, which, test::emulated({}, look));
+    const fuzz::Verdict verdict = fuzz::judge(text, which, test::emulated(target, look));
     INFO("kernel " << which.kernel << ", case " << which.text());
     INFO(fuzz::name(verdict.outcome) << ": " << verdict.message);
     CHECK(verdict.outcome == fuzz::Outcome::agree);
@@ -69,11 +69,17 @@ TEST_CASE("the first few of many short rows") { run_file("top_of_short_rows", "_
 
 TEST_CASE("sorted rows") { run_file("sorts", "quern_sort<"); }
 
-TEST_CASE("walks bounded by sorted data") { run_file("sorted", "while (low < high)"); }
+TEST_CASE("walks bounded by sorted data") {
+  run_file("sorted", "while (low < high)");
+  run_file("sorted", "while (low < high)", *cuda::target_named("sm_80"));
+}
 
 TEST_CASE("walks in parts") { run_file("parts", "// part of "); }
 
-TEST_CASE("values from memory for each score") { run_file("elements", " >> (e * 16)"); }
+TEST_CASE("values from memory for each score") {
+  run_file("elements", " >> (e * 16)", *cuda::target_named("sm_80"));
+  run_file("elements", "quern_wgmma_commit();");
+}
 
 TEST_CASE("a bound that is not where the data says is noticed") {
   const std::string text = R"(

@@ -123,9 +123,14 @@ void partial_ends(const ExprPool& pool, const tile::Block& block, IndexId index,
 }
 
 /// Reads what may change while the loop runs.
-bool reads_memory(const ExprPool& pool, Expr e, const Arrangement& arranged) {
+bool reads_memory(const Program& program, Expr e, const Arrangement& arranged) {
   bool found = false;
-  compiler::for_each_node(pool, e, [&](Expr at) { found |= pool[at].op == Op::read && !arranged.row_vectors.contains(static_cast<TensorId>(pool[at].payload)); });
+  compiler::for_each_node(program.pool, e, [&](Expr at) {
+    if (program.pool[at].op != Op::read) return;
+    const auto t = static_cast<TensorId>(program.pool[at].payload);
+    // Conditions of blocks are over what other kernels made: bounds that a search found.
+    found |= program.tensors[t].role != Role::temp && !arranged.row_vectors.contains(t);
+  });
   return found;
 }
 
@@ -209,7 +214,7 @@ std::string KernelPrinter::whole_block(const tile::For& loop, bool with_memory, 
   auto also = [&](const std::string& c) { if (seen.insert(c).second) whole += (whole.empty() ? "" : " && ") + c; };
   for (const auto& [padded, limit] : partial) also(fmt::format("{} <= {}", value(padded), value(limit)));
   for (const tile::Statement& s : loop.body)
-    if (auto* c = std::get_if<tile::If>(&s.node); c && (with_memory || !reads_memory(pool_, c->condition, *arranged_))) also(value(c->condition));
+    if (auto* c = std::get_if<tile::If>(&s.node); c && (with_memory || !reads_memory(program_, c->condition, *arranged_))) also(value(c->condition));
   return whole;
 }
 
@@ -293,7 +298,7 @@ void KernelPrinter::pipelined_loop(const tile::For& loop, const Pipeline& p) {
         }
       const tile::Statement& s = loop.body[i];
       if (auto* n = std::get_if<Nest>(&s.node); n && arranged_->kinds.at(n) == NestKind::copy && in_pipeline(p, n)) continue;
-      if (auto* c = std::get_if<tile::If>(&s.node); c && !reads_memory(pool_, c->condition, *arranged_)) {
+      if (auto* c = std::get_if<tile::If>(&s.node); c && !reads_memory(program_, c->condition, *arranged_)) {
         block(whole ? c->then_block : c->else_block);
         continue;
       }
