@@ -1,8 +1,8 @@
 // Sums of which every operand is used for many results, without matrix instructions: products and distances of f32 and f64.
 // In: a nest that reduces one dim over tiles in shared memory, each of which lacks one of the two kept dims. A thread has a
-// block of results in registers, up to 8 x 8; what it reads, 16 bytes along the reduced dim, serves a row or a column of
-// them. Threads are 16 x 16, neighbours have neighbouring results, and rows of such tiles are 16 bytes longer than they
-// need to be, so that the rows that threads read together lie in different banks.
+// block of results in registers, up to 8 x 8; what it reads serves a row or a column of them. Tiles along the reduced dim
+// are read 16 bytes at a time, and their rows are 16 bytes longer than they need to be, so that the rows that threads read
+// together lie in different banks; of tiles along results, neighbours read neighbours. Threads are 16 x 16.
 #include <algorithm>
 
 #include <fmt/format.h>
@@ -62,13 +62,14 @@ std::optional<KernelPrinter::RegisterBlock> KernelPrinter::register_block(const 
     if (n.op != Op::read || !good) return;
     const auto t = static_cast<TensorId>(n.payload);
     good = std::find(kernel_.scratch.begin(), kernel_.scratch.end(), t) != kernel_.scratch.end() && !in_registers(t) && t != u.target && n.args.size() == 2 &&
-           !(arranged_ && arranged_->operands.contains(t)) && is_local(n.args[1], nest.dims[block.inner]);
+           !(arranged_ && arranged_->operands.contains(t));
     if (!good) return;
-    const bool of_row = is_local(n.args[0], nest.dims[block.row]), of_column = is_local(n.args[0], nest.dims[block.column]);
+    const std::size_t other = is_local(n.args[1], nest.dims[block.inner]) ? 0 : 1;
+    const bool of_row = is_local(n.args[other], nest.dims[block.row]), of_column = is_local(n.args[other], nest.dims[block.column]);
     // There is memory, if nothing in it, where a thread has more results than the tile has rows.
     std::int64_t rows = 0;
-    good = (of_row || of_column) && pool_.is_integer_constant(program_.tensors[t].shape[0], &rows) && rows >= kSide * (of_row ? block.rows : block.columns) &&
-           (bytes == 0 || bytes == size_of(n.type)) && size_of(n.type) >= 4;
+    good = is_local(n.args[1 - other], nest.dims[block.inner]) && (of_row || of_column) && pool_.is_integer_constant(program_.tensors[t].shape[other], &rows) &&
+           rows >= kSide * (of_row ? block.rows : block.columns) && (bytes == 0 || bytes == size_of(n.type)) && size_of(n.type) >= 4;
     bytes = size_of(n.type);
     (of_row ? block.row_reads : block.column_reads).push_back(e);
   });
@@ -85,7 +86,8 @@ void KernelPrinter::find_register_blocks(const tile::Block& body) {
     if (!n || (arranged_ && arranged_->kinds.at(n) != NestKind::flat)) continue;
     if (auto block = register_block(*n)) {
       for (const auto* reads : {&block->row_reads, &block->column_reads})
-        for (Expr e : *reads) padded_.insert(static_cast<TensorId>(pool_[e].payload));
+        for (Expr e : *reads)
+          if (pool_.depends_on(pool_[e].args[1], n->dims[block->inner].index)) padded_.insert(static_cast<TensorId>(pool_[e].payload));
       register_blocks_.emplace(n, std::move(*block));
     }
   }
@@ -137,8 +139,17 @@ void KernelPrinter::blocked_nest(const Nest& nest, const RegisterBlock& block) {
         loop(of_row ? "i" : "j", of_row ? block.rows : block.columns);
         if (of_row) row_at();
         else column_at();
-        declare(inner, "k");
-        line(fmt::format("{}[{}] = *(const {}*)({} + ({}));", name, of_row ? "i" : "j", type, tensor_pointer(tensor), offset_text(tensor, n.args)));
+        const std::string to = fmt::format("{}[{}]", name, of_row ? "i" : "j");
+        if (pool_.depends_on(n.args[1], inner.index)) {
+          declare(inner, "k");
+          line(fmt::format("{} = *(const {}*)({} + ({}));", to, type, tensor_pointer(tensor), offset_text(tensor, n.args)));
+        } else {
+          // Neighbours are results: one element for each step.
+          loop("e", whole ? block.vector : 1);
+          declare(inner, "k + e");
+          line(fmt::format("{}.at[e] = {}[{}];", to, tensor_pointer(tensor), offset_text(tensor, n.args)));
+          end();
+        }
         end();
         names[e.id] = fmt::format("{}[{}]", name, of_row ? "i" : "j");
       }
