@@ -37,6 +37,12 @@ struct Printer {
   void print(const For& f) {
     line(fmt::format("for {} in {}:{} step {}", index(f.index), text(f.begin), text(f.end), f.step));
     block(f.body);
+    for (const Nest& n : f.masks) {
+      line("  outside of blocks:");
+      ++depth;
+      print(n);
+      --depth;
+    }
   }
   void print(const If& f) {
     line(fmt::format("if {}", text(f.condition)));

@@ -19,6 +19,7 @@ using ir::IndexId;
 using ir::TensorId;
 
 struct Statement;
+struct Nest;
 using Block = std::vector<Statement>;
 
 /// Sequential loop: index = begin, begin + step, ... < end.
@@ -27,6 +28,9 @@ struct For {
   Expr begin, end;
   std::int64_t step = 1;
   Block body;
+  // May replace the tests of blocks that are not whole: -inf into scores at the points outside. What reads them is then done
+  // as for whole blocks. Empty where that would not come to the same.
+  std::vector<Nest> masks;
 };
 
 struct If {

@@ -59,6 +59,8 @@ class GroupLowering {
   void place_stages();
   void make_tiles();
   bool prepare_running();
+  std::optional<ir::Expr> has_point(const Stage& stage);
+  std::vector<tile::Nest> masks();
   void drop_unused();
   void keep_row_bounds();
   void bound_stream();

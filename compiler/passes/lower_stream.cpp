@@ -119,7 +119,9 @@ bool GroupLowering::prepare_running() {
     if (it == running_.end() || !it->second.shift || !it->second.shift->finish) continue;
     Expr live = pool_.boolean(true);
     for (IndexId a : s.axes) live = pool_.both(live, pool_.less(program_.indices[a].begin, program_.indices[a].end));
-    if (s.domain) {
+    if (const auto known = has_point(s)) {
+      live = *known;
+    } else if (s.domain) {
       Stage any = s;
       any.reducer = Reducer::any;
       any.body = pool_.boolean(true);
@@ -146,6 +148,26 @@ bool GroupLowering::prepare_running() {
   }
   drop_unused();
   return true;
+}
+
+/// Whether the domain has a point, where that follows from bounds of the streamed index alone.
+std::optional<Expr> GroupLowering::has_point(const Stage& s) {
+  if (s.axes.size() != 1) return std::nullopt;
+  const Index& axis = program_.indices[s.axes[0]];
+  Expr begin = axis.begin, end = axis.end, live = pool_.boolean(true);
+  for (Expr c : conjuncts(pool_, s.domain)) {
+    if (!pool_.depends_on(c, s.axes[0])) {
+      live = pool_.both(live, c);
+      continue;
+    }
+    const Node& n = pool_[c];
+    const Bounds bounds = bounds_of(pool_, c, s.axes[0], {});
+    const std::size_t expected = n.op == Op::eq ? 2 : 1;
+    if (bounds.at_least.size() + bounds.at_most.size() != expected) return std::nullopt;
+    for (Expr e : bounds.at_least) begin = pool_.max(begin, e);
+    for (Expr e : bounds.at_most) end = pool_.min(end, pool_.add(e, pool_.integer(1)));
+  }
+  return pool_.both(live, pool_.less(begin, end));
 }
 
 /// Intermediates that were written out into all their readers.

@@ -387,7 +387,7 @@ tile::Kernel GroupLowering::run() {
       assumed_.clear();
       if (at == &split) walk.push_back({std::move(split)});
     }
-    tile::For loop{block_start_.at(*plan_.stream), stream_start_, stream_stop_, plan_.stream_block, std::move(walk)};
+    tile::For loop{block_start_.at(*plan_.stream), stream_start_, stream_stop_, plan_.stream_block, std::move(walk), plan_.groups > 0 ? masks() : std::vector<tile::Nest>{}};
     kernel_.body.push_back({std::move(loop)});
     if (part_length_) {
       for (const Stage& s : group_.stages) if (s.reduces(*plan_.stream)) emit_part(kernel_.body, s);

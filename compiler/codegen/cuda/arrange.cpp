@@ -95,6 +95,11 @@ void Arranger::collect(const tile::Block& block, bool looped) {
       if (looped) in_loops.insert(n);
     } else if (auto* f = std::get_if<tile::For>(&s.node)) {
       collect(f->body, true);
+      for (const Nest& mask : f->masks) {
+        nests.push_back(&mask);
+        place[&mask] = places - 1;
+        in_loops.insert(&mask);
+      }
     } else if (auto* i = std::get_if<tile::If>(&s.node)) {
       const int start = places;
       collect(i->then_block, looped);

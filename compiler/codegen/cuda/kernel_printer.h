@@ -334,6 +334,8 @@ class KernelPrinter {
   std::int64_t warp_bytes_ = 0;         // shared memory of each
   std::string meet_ = "__syncthreads();";
   std::optional<Schedule> schedule_;
+  std::set<ir::Expr> loop_ends_;        // of the loop's blocks that may end early
+  std::string is_whole_;                // a variable: the block at hand is whole; empty: known from where it stands
   std::vector<const tile::Nest*> flying_;  // products under way, oldest first
   bool in_fragment_ = false;
   std::string column_guard_;            // true where the column at hand exists; empty: it does

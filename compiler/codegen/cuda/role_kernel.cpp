@@ -230,13 +230,31 @@ void KernelPrinter::computing_role() {
     line(fmt::format("long long {} = {};", x, begin));
     indices_[loop.index] = x;
     auto next = [&] { line(fmt::format("{} += {};", x, loop.step)); };
+    // With masks there is one loop for all blocks.
+    auto name_whole = [&] {
+      loop_ends_.clear();
+      const std::string is_whole = whole_block(loop, true, loop_ends_);
+      if (is_whole.empty()) return std::string();
+      line(fmt::format("const bool whole = {};", is_whole));
+      return std::string("whole");
+    };
     if (s.overlapped) {
       open(fmt::format("if ({} < {})", x, end));
       scopes_.emplace_back();
-      walk(s.first, false);
+      is_whole_ = name_whole();
+      walk(s.first, s.same_steps && is_whole_.empty());
       scopes_.pop_back();
       next();
     }
+    if (s.same_steps) {
+      line("#pragma unroll 1");
+      open(fmt::format("for (; {} < {}; {} += {})", x, end, x, loop.step));
+      scopes_.emplace_back();
+      is_whole_ = name_whole();
+      walk(s.steady, is_whole_.empty());
+      scopes_.pop_back();
+      close();
+    } else {
     // Runs of whole blocks and runs of others: each has a loop of its own.
     line("#pragma unroll 1");
     open(fmt::format("while ({} < {})", x, end));
@@ -247,15 +265,13 @@ void KernelPrinter::computing_role() {
       line("#pragma unroll 1");
       open("do");
       scopes_.emplace_back();
-      std::set<Expr> ends;
-      const std::string is_whole = whole_block(loop, true, ends);
+      const std::string is_whole = name_whole();
       tested = !is_whole.empty();
-      if (tested) line(whole ? fmt::format("if (!({})) break;", is_whole) : fmt::format("if ({}) break;", is_whole));
-      if (whole) whole_ends_ = ends;
+      if (tested) line(whole ? "if (!whole) break;" : "if (whole) break;");
+      is_whole_.clear();
       scopes_.emplace_back();
       walk(s.steady, whole);
       scopes_.pop_back();
-      whole_ends_.clear();
       next();
       scopes_.pop_back();
       close(fmt::format(" while ({} < {});", x, end));
@@ -263,6 +279,7 @@ void KernelPrinter::computing_role() {
     }
     scopes_.pop_back();
     close();
+    }
     indices_.erase(loop.index);
     if (s.overlapped) {
       walk(s.last, true);
@@ -278,6 +295,8 @@ void KernelPrinter::walk(const std::vector<Step>& steps, bool whole) {
 
 void KernelPrinter::do_step(const Step& step, bool whole) {
   const Nest* nest = whole ? step.work.whole : step.work.partial;
+  if (step.kind == Step::run && !nest) return;
+  if (whole || step.work.masked) whole_ends_ = loop_ends_;
   switch (step.kind) {
     case Step::await: line(fmt::format("quern_mbarrier_wait(full{0} + 8 * stage{0}, phase{0});", step.tile)); break;
     case Step::release:
@@ -294,8 +313,13 @@ void KernelPrinter::do_step(const Step& step, bool whole) {
         line(fmt::format("quern_wgmma_pin(tile{}[0]);", flying_.front()->updates[0].target));
       break;
     case Step::pack: pack_factor(*nest); break;
-    case Step::run: statement(*nest); break;
+    case Step::run:
+      if (!step.work.whole && !is_whole_.empty()) open(fmt::format("if (!{})", is_whole_)), scopes_.emplace_back();
+      statement(*nest);
+      if (!step.work.whole && !is_whole_.empty()) scopes_.pop_back(), close();
+      break;
   }
+  whole_ends_.clear();
 }
 
 /// Starts the products of a contraction, as a group.

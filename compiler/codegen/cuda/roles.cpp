@@ -36,7 +36,7 @@ class Scheduler {
     why = reason;
     return false;
   }
-  bool is_contraction(const Work& w) const { return a_.contractions.contains(w.whole); }
+  bool is_contraction(const Work& w) const { return w.whole && a_.contractions.contains(w.whole); }
   const Contraction& contraction(const Work& w) const { return a_.contractions.at(w.whole); }
   const std::vector<TensorId>& operands(const Work& w) const { return contraction(w).tiles; }
   bool units(const tile::Block& block, bool in_loop, std::vector<Work>& out);
@@ -45,7 +45,23 @@ class Scheduler {
   bool overlap(const std::vector<Work>& work);
   bool give_stages();
   bool reads_operand(const Nest& nest) const;
+  void place_masks(std::vector<Work>& work) const;
 };
+
+/// Masks stand behind the last nest that writes what they mask; what follows takes the steps of whole blocks always.
+void Scheduler::place_masks(std::vector<Work>& work) const {
+  const auto& masks = result.loop->masks;
+  if (masks.empty()) return;
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < work.size(); ++i)
+    for (const Nest& m : masks)
+      for (const tile::Update& u : work[i].whole->updates)
+        if (u.target == m.updates[0].target) at = i + 1;
+  for (std::size_t i = at; i < work.size(); ++i) work[i] = {work[i].whole, work[i].whole, true};
+  std::vector<Work> placed;
+  for (const Nest& m : masks) placed.push_back({nullptr, &m, true});
+  work.insert(work.begin() + static_cast<std::ptrdiff_t>(at), placed.begin(), placed.end());
+}
 
 bool Scheduler::reads_operand(const Nest& nest) const {
   bool found = false;
@@ -285,10 +301,12 @@ bool Scheduler::run() {
     for (const Work& w : *list)
       for (const Nest* n : {w.whole, w.partial})
         if (!a_.contractions.contains(n) && reads_operand(*n)) return no("operands are read element by element: " + n->note);
+  place_masks(inside);
   if (a_.row_tiles != 1) return no("a warp has more than 16 rows");
   std::set<TensorId> filled;
   for (const Ring& r : result.rings) if (!filled.insert(r.tile).second) return no("a tile is filled twice");
   for (const auto& [t, o] : a_.operands) if (!filled.contains(t)) return no("an operand is not copied from memory as it is");
+  result.same_steps = std::all_of(inside.begin(), inside.end(), [&](const Work& w) { return w.masked || w.whole == w.partial || is_contraction(w); }) && !result.loop->masks.empty();
   for (const Work& w : before) result.before.push_back({Step::run, 0, w, 0});
   for (const Ring& r : result.rings) if (!r.walked) result.before.push_back({Step::await, r.tile, {}, 0});
   if (!overlap(inside)) {
@@ -395,8 +413,8 @@ std::string verify(const Schedule& s, const Arrangement& a) {
             for (const Nest* n : flying) {
               const TensorId sum = n->updates[0].target;
               for (const Nest* w : {step.work.whole, step.work.partial})
-                for (const tile::Update& u : w->updates)
-                  if (u.target == sum) fault = "a sum is touched while products add to it";
+                for (std::size_t i = 0; w && i < w->updates.size(); ++i)
+                  if (w->updates[i].target == sum) fault = "a sum is touched while products add to it";
             }
             break;
         }

@@ -27,10 +27,11 @@ struct Ring {
   std::int64_t bytes() const { return rows * pieces * 128; }
 };
 
-/// A nest of the kernel, as it is for whole blocks and as it is for others.
+/// A nest of the kernel, as it is for whole blocks and as it is for others; null: not needed there.
 struct Work {
   const tile::Nest* whole = nullptr;
   const tile::Nest* partial = nullptr;
+  bool masked = false;  // behind the masks: no tests, in no block
 };
 
 struct Step {
@@ -56,6 +57,7 @@ struct Schedule {
   // block, `steady` and `last` end the one before. Without, `first` and `last` are empty.
   bool overlapped = false;
   std::vector<Step> before, first, steady, last, after;
+  bool same_steps = false;              // but for masks, all blocks take the same
   std::int64_t shared_bytes = 0;        // rings and barriers
 };
 
