@@ -266,6 +266,7 @@ class KernelPrinter {
   void role_kernel();
   void place_rings();
   void each_task(const std::function<void()>& body);
+  void decode_sections(std::size_t outer, bool longest_first);
   void loading_role();
   void computing_role();
   void fill(const Ring& ring);

@@ -22,6 +22,13 @@ __device__ __forceinline__ int quern_opaque(int x) { return x; }
 __device__ __forceinline__ int quern_opaque(int x) { asm volatile("" : "+r"(x)); return x; }
 #endif
 
+// rest div count, and rest becomes rest mod count; both at least 0.
+__device__ __forceinline__ long long quern_quotient(long long& rest, long long count) {
+  long long q = rest;
+  rest = quern_split(q, count);
+  return q;
+}
+
 // The next task, to all threads of a block: in order as blocks arrive.
 __device__ __forceinline__ long long quern_ticket(unsigned long long* counter, unsigned char* exchange) {
   if (threadIdx.x == 0) *(long long*)exchange = (long long)atomicAdd(counter, 1ull);

@@ -80,13 +80,58 @@ void KernelPrinter::role_kernel() {
 }
 
 void KernelPrinter::each_task(const std::function<void()>& body) {
+  // Which dim is walked in sections of the others, so that what its blocks share stays in the L2 cache.
+  std::optional<std::size_t> outer;
+  bool longest_first = false;
+  for (std::size_t k = 0; k < kernel_.grid.size(); ++k)
+    if (lengthens_loops(kernel_.body, kernel_.grid[k].index)) outer = k, longest_first = true;
+  int blocked = 0;
+  for (const tile::GridDim& g : kernel_.grid) blocked += g.step > 1;
+  if (!outer && blocked > 1)
+    for (std::size_t k = 0; k < kernel_.grid.size(); ++k) if (kernel_.grid[k].step > 1) outer = k;
+  const std::string tasks = word({Word::tasks, 0, 0});
   line("#pragma unroll 1");
-  open(fmt::format("for (long long task = blockIdx.x; task < {}; task += gridDim.x)", word({Word::tasks, 0, 0})));
-  scopes_.emplace_back();
-  decode_task();
+  if (!outer || kernel_.grid.size() == 1) {
+    open(fmt::format("for (long long task = blockIdx.x; task < {}; task += gridDim.x)", tasks));
+    scopes_.emplace_back();
+    decode_task();
+  } else {
+    // Forth and back over the blocks of the grid: whoever had the longest of a round has the shortest of the next.
+    open(fmt::format("for (long long round = 0{1}; round < {0}; round += gridDim.x{2})", tasks, longest_first ? ", back = 0" : "", longest_first ? ", back ^= 1" : ""));
+    scopes_.emplace_back();
+    line(fmt::format("const long long task = round + {};", longest_first ? "(back ? gridDim.x - 1 - blockIdx.x : blockIdx.x)" : "blockIdx.x"));
+    line(fmt::format("if (task >= {}) continue;", tasks));
+    decode_sections(*outer, longest_first);
+  }
   body();
   scopes_.pop_back();
   close();
+}
+
+void KernelPrinter::decode_sections(std::size_t outer, bool longest_first) {
+  std::string others = "1";
+  for (std::size_t k = 0; k < kernel_.grid.size(); ++k) if (k != outer) others = k == 0 || others == "1" ? task_counts_[k] : others + " * " + task_counts_[k];
+  std::string section = "16";
+  if (longest_first) {
+    // What one task walks, of 32 MB.
+    std::int64_t row = 0;
+    for (const Ring& r : schedule_->rings) if (r.walked) row += r.pieces * 128;
+    const Index& walked = program_.indices[schedule_->loop->index];
+    section = fmt::format("max(1ll, {}ll / max(1ll, ({} - {}) * {}ll))", std::int64_t{32} << 20, value(walked.end), value(walked.begin), row);
+  }
+  line(fmt::format("const long long others = {}, section = {};", others, section));
+  line("long long inside = task;");
+  line(fmt::format("const long long first = quern_quotient(inside, section * {}) * section, width = min(section, others - first);", task_counts_[outer]));
+  line("const long long walk = quern_quotient(inside, width);");
+  line("long long rest = first + inside;");
+  for (std::size_t k = kernel_.grid.size(); k-- > 0;) {
+    const tile::GridDim& g = kernel_.grid[k];
+    std::string at = fmt::format("g{}", k);
+    if (k == outer) line(fmt::format("const long long {} = {};", at, longest_first ? task_counts_[k] + " - 1 - walk" : "walk"));
+    else line(fmt::format("const long long {} = quern_split(rest, {});", at, task_counts_[k]));
+    line(fmt::format("const long long x{} = {} + {} * {};  // block of the grid", g.index, value(g.begin), at, g.step));
+    indices_[g.index] = fmt::format("x{}", g.index);
+  }
 }
 
 // Loading.
@@ -106,7 +151,7 @@ void KernelPrinter::loading_role() {
     const std::string begin = value(loop.begin), end = value(loop.end);
     const std::string x = fmt::format("x{}", loop.index);
     auto at = [&](const std::string& name, const std::function<void()>& body) { with_index(loop.index, name, body); };
-    const bool overlapped = schedule_->overlapped;
+    const bool overlapped = std::any_of(schedule_->rings.begin(), schedule_->rings.end(), [](const Ring& r) { return r.ahead; });
     fill_all(false, false, true);
     if (overlapped) open(fmt::format("if ({} < {})", begin, end));
     if (overlapped) at(begin, [&] { fill_all(true, true, false); });
@@ -218,6 +263,10 @@ void KernelPrinter::computing_role() {
     }
     product_columns.insert(arranged_->column_tiles.at(c.column) * 8);
   }
+  for (const Ring& r : s.rings) if (r.held) line(fmt::format("unsigned held{} = 0;", r.tile));
+  // The first group's turn comes first.
+  const bool turns = std::any_of(s.steady.begin(), s.steady.end(), [](const Step& step) { return step.kind == Step::pass; });
+  if (turns) line(fmt::format("if (group == {}) quern_barrier_arrive(1, 256);", kernel_.groups - 1));
   each_task([&] {
     declare_registers();
     std::set<TensorId> declared;
@@ -238,7 +287,7 @@ void KernelPrinter::computing_role() {
       line(fmt::format("const bool whole = {};", is_whole));
       return std::string("whole");
     };
-    if (s.overlapped) {
+    if (s.peeled) {
       open(fmt::format("if ({} < {})", x, end));
       scopes_.emplace_back();
       is_whole_ = name_whole();
@@ -281,12 +330,13 @@ void KernelPrinter::computing_role() {
     close();
     }
     indices_.erase(loop.index);
-    if (s.overlapped) {
+    if (s.peeled) {
       walk(s.last, true);
       close();
     }
     walk(s.after, true);
   });
+  if (turns) line("if (group == 0) quern_barrier_sync(1, 256);  // the last turn is nobody's");
 }
 
 void KernelPrinter::walk(const std::vector<Step>& steps, bool whole) {
@@ -299,10 +349,15 @@ void KernelPrinter::do_step(const Step& step, bool whole) {
   if (whole || step.work.masked) whole_ends_ = loop_ends_;
   switch (step.kind) {
     case Step::await: line(fmt::format("quern_mbarrier_wait(full{0} + 8 * stage{0}, phase{0});", step.tile)); break;
-    case Step::release:
-      line(fmt::format("if (lane == 0) quern_mbarrier_arrive(empty{0} + 8 * stage{0});", step.tile));
-      line(fmt::format("if (++stage{0} == {1}) stage{0} = 0, phase{0} ^= 1;", step.tile, ring_of(step.tile).stages));
+    case Step::release: {
+      const Ring& r = ring_of(step.tile);
+      line(fmt::format("if (lane == 0) quern_mbarrier_arrive(empty{0} + 8 * {1}{0});", step.tile, r.held ? "held" : "stage"));
+      if (r.held) line(fmt::format("if (++held{0} == {1}) held{0} = 0;", step.tile, r.stages));
       break;
+    }
+    case Step::advance: line(fmt::format("if (++stage{0} == {1}) stage{0} = 0, phase{0} ^= 1;", step.tile, ring_of(step.tile).stages)); break;
+    case Step::turn: line("quern_barrier_sync(1 + group, 256);"); break;
+    case Step::pass: line(fmt::format("quern_barrier_arrive(1 + (group + 1) % {}, 256);", kernel_.groups)); break;
     case Step::issue:
       issue_products(*nest);
       flying_.push_back(nest);

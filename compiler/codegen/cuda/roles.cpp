@@ -41,6 +41,8 @@ class Scheduler {
   const std::vector<TensorId>& operands(const Work& w) const { return contraction(w).tiles; }
   bool units(const tile::Block& block, bool in_loop, std::vector<Work>& out);
   bool add_ring(const Nest& copy, bool walked);
+  static void leave(Step::Kind kind, TensorId tile, std::vector<Step>& out);
+  bool accumulate(const std::vector<Work>& work);
   bool simple(const std::vector<Work>& work);
   bool overlap(const std::vector<Work>& work);
   bool give_stages();
@@ -165,6 +167,37 @@ bool Scheduler::units(const tile::Block& block, bool in_loop, std::vector<Work>&
   return true;
 }
 
+void Scheduler::leave(Step::Kind kind, TensorId tile, std::vector<Step>& out) {
+  out.push_back({kind, tile, {}, 0});
+  if (kind == Step::release) out.push_back({Step::advance, tile, {}, 0});
+}
+
+/// One product that goes on and on: while a block's runs, the next block's is started.
+bool Scheduler::accumulate(const std::vector<Work>& work) {
+  if (work.size() != 1 || !is_contraction(work[0]) || contraction(work[0]).left_in_registers) return false;
+  auto each = [&](std::initializer_list<Step::Kind> kinds, std::vector<Step>& out) {
+    for (const Step::Kind kind : kinds)
+      for (Ring& r : result.rings) {
+        if (!r.walked) continue;
+        r.held = true;
+        out.push_back({kind, r.tile, {}, 0});
+      }
+  };
+  const Step issue{Step::issue, 0, work[0], 0};
+  result.peeled = true;
+  each({Step::await}, result.first);
+  result.first.push_back(issue);
+  each({Step::advance}, result.first);
+  each({Step::await}, result.steady);
+  result.steady.push_back(issue);
+  each({Step::advance}, result.steady);
+  result.steady.push_back({Step::finish, 0, {}, 1});
+  each({Step::release}, result.steady);
+  result.last.push_back({Step::finish, 0, {}, 0});
+  each({Step::release}, result.last);
+  return true;
+}
+
 /// Each block by itself; other warp groups fill the tensor cores while one works on its scores.
 bool Scheduler::simple(const std::vector<Work>& work) {
   std::map<TensorId, std::size_t> last;
@@ -182,7 +215,7 @@ bool Scheduler::simple(const std::vector<Work>& work) {
     if (contraction(work[i]).left_in_registers) out.push_back({Step::pack, 0, work[i], 0});
     out.push_back({Step::issue, 0, work[i], 0});
     out.push_back({Step::finish, 0, {}, 0});
-    for (const Ring& r : result.rings) if (r.walked && last.contains(r.tile) && last.at(r.tile) == i) out.push_back({Step::release, r.tile, {}, 0});
+    for (const Ring& r : result.rings) if (r.walked && last.contains(r.tile) && last.at(r.tile) == i) leave(Step::release, r.tile, out);
   }
   return true;
 }
@@ -209,7 +242,7 @@ bool Scheduler::overlap(const std::vector<Work>& work) {
     r.ahead = early.contains(r.tile);
   }
   auto walked = [&](const std::set<TensorId>& tiles, Step::Kind kind, std::vector<Step>& out) {
-    for (const Ring& r : result.rings) if (r.walked && tiles.contains(r.tile)) out.push_back({kind, r.tile, {}, 0});
+    for (const Ring& r : result.rings) if (r.walked && tiles.contains(r.tile)) leave(kind, r.tile, out);
   };
   auto issue = [&](std::size_t from, std::size_t to, std::vector<Step>& out) {
     for (std::size_t i = from; i < to; ++i) out.push_back({Step::issue, 0, work[i], 0});
@@ -221,7 +254,7 @@ bool Scheduler::overlap(const std::vector<Work>& work) {
     for (std::size_t i = tail; i < work.size(); ++i) out.push_back({Step::pack, 0, work[i], 0});
   };
   const int behind = static_cast<int>(work.size() - tail);
-  result.overlapped = true;
+  result.peeled = true;
   auto& first = result.first;
   walked(early, Step::await, first);
   issue(0, lead, first);
@@ -230,10 +263,13 @@ bool Scheduler::overlap(const std::vector<Work>& work) {
   scores(first);
   pack(first);
   auto& steady = result.steady;
+  // Groups take turns at starting products: one works on its scores while another's products run.
+  if (kernel_.groups > 1) steady.push_back({Step::turn, 0, {}, 0});
   walked(early, Step::await, steady);
   issue(0, lead, steady);
   walked(late, Step::await, steady);
   issue(tail, work.size(), steady);
+  if (kernel_.groups > 1) steady.push_back({Step::pass, 0, {}, 0});
   steady.push_back({Step::finish, 0, {}, behind});
   walked(early, Step::release, steady);
   scores(steady);
@@ -309,13 +345,13 @@ bool Scheduler::run() {
   result.same_steps = std::all_of(inside.begin(), inside.end(), [&](const Work& w) { return w.masked || w.whole == w.partial || is_contraction(w); }) && !result.loop->masks.empty();
   for (const Work& w : before) result.before.push_back({Step::run, 0, w, 0});
   for (const Ring& r : result.rings) if (!r.walked) result.before.push_back({Step::await, r.tile, {}, 0});
-  if (!overlap(inside)) {
+  if (!accumulate(inside) && !overlap(inside)) {
     result.first.clear(), result.steady.clear(), result.last.clear();
     for (Ring& r : result.rings) r.ahead = false;
-    result.overlapped = false;
+    result.peeled = false;
     if (!simple(inside)) return false;
   }
-  for (const Ring& r : result.rings) if (!r.walked) result.after.push_back({Step::release, r.tile, {}, 0});
+  for (const Ring& r : result.rings) if (!r.walked) leave(Step::release, r.tile, result.after);
   for (const Work& w : after) result.after.push_back({Step::run, 0, w, 0});
   if (!give_stages()) return false;
   why = verify(result, a_);
@@ -373,57 +409,69 @@ int registers_allowed(int groups) { return groups >= 3 ? 128 : 208; }
 
 std::string verify(const Schedule& s, const Arrangement& a) {
   struct State {
-    bool filled = false;           // awaited and not released
-    int fills = 0, releases = 0;
+    int fills = 0, releases = 0, at = 0;  // `at`: the fill at hand
+  };
+  struct Flying {
+    const Nest* nest;
+    std::map<TensorId, int> reads;  // which fill
   };
   for (int blocks = 0; blocks <= 3; ++blocks) {
     std::map<TensorId, State> state;
-    std::vector<const Nest*> flying;   // products under way, oldest first
+    std::vector<Flying> flying;   // products under way, oldest first
     std::set<const Nest*> packed;
     std::string fault;
-    auto tiles_of = [&](const Nest* n) -> const std::vector<TensorId>& { return a.contractions.at(n).tiles; };
+    int turns = 0;
     auto walk = [&](const std::vector<Step>& steps) {
       for (const Step& step : steps) {
+        State& tile = state[step.tile];
         switch (step.kind) {
           case Step::await:
-            if (state[step.tile].filled) fault = fmt::format("tile {} is awaited twice", step.tile);
-            state[step.tile].filled = true;
-            ++state[step.tile].fills;
+            if (tile.fills != tile.at) fault = fmt::format("tile {} is awaited twice", step.tile);
+            ++tile.fills;
+            break;
+          case Step::advance:
+            if (tile.fills <= tile.at) fault = fmt::format("tile {} is passed over", step.tile);
+            ++tile.at;
             break;
           case Step::release:
-            if (!state[step.tile].filled) fault = fmt::format("tile {} is released without having been awaited", step.tile);
-            for (const Nest* n : flying)
-              for (TensorId t : tiles_of(n)) if (t == step.tile) fault = fmt::format("tile {} is released while products read it", t);
-            state[step.tile].filled = false;
-            ++state[step.tile].releases;
+            if (tile.releases >= tile.fills) fault = fmt::format("tile {} is released without having been awaited", step.tile);
+            for (const Flying& f : flying)
+              if (const auto it = f.reads.find(step.tile); it != f.reads.end() && it->second == tile.releases) fault = fmt::format("tile {} is released while products read it", step.tile);
+            ++tile.releases;
             break;
-          case Step::issue:
-            for (TensorId t : tiles_of(step.work.whole)) if (!state[t].filled) fault = fmt::format("products read tile {} before it is awaited", t);
+          case Step::issue: {
+            Flying f{step.work.whole, {}};
+            for (TensorId t : a.contractions.at(step.work.whole).tiles) {
+              if (state[t].fills <= state[t].at) fault = fmt::format("products read tile {} before it is awaited", t);
+              f.reads[t] = state[t].at;
+            }
             if (a.contractions.at(step.work.whole).left_in_registers && !packed.contains(step.work.whole)) fault = "products read factors that were not packed";
-            flying.push_back(step.work.whole);
+            flying.push_back(std::move(f));
             break;
+          }
           case Step::finish:
             while (static_cast<int>(flying.size()) > step.pending) flying.erase(flying.begin());
             break;
           case Step::pack:
-            for (const Nest* n : flying) if (n == step.work.whole) fault = "factors are packed while products read them";
+            for (const Flying& f : flying) if (f.nest == step.work.whole) fault = "factors are packed while products read them";
             packed.insert(step.work.whole);
             break;
+          case Step::turn: ++turns; break;
+          case Step::pass: --turns; break;
           case Step::run:
-            for (const Nest* n : flying) {
-              const TensorId sum = n->updates[0].target;
+            for (const Flying& f : flying)
               for (const Nest* w : {step.work.whole, step.work.partial})
                 for (std::size_t i = 0; w && i < w->updates.size(); ++i)
-                  if (w->updates[i].target == sum) fault = "a sum is touched while products add to it";
-            }
+                  if (w->updates[i].target == f.nest->updates[0].target) fault = "a sum is touched while products add to it";
             break;
         }
       }
     };
     walk(s.before);
-    for (int b = 0; b < blocks; ++b) walk(s.overlapped && b == 0 ? s.first : s.steady);
-    if (s.overlapped && blocks > 0) walk(s.last);
+    for (int b = 0; b < blocks; ++b) walk(s.peeled && b == 0 ? s.first : s.steady);
+    if (s.peeled && blocks > 0) walk(s.last);
     walk(s.after);
+    if (turns != 0) fault = "a turn is not passed on";
     if (!flying.empty()) fault = "products are under way at the end of a task";
     for (const Ring& r : s.rings) {
       const int expected = r.walked ? blocks : 1;

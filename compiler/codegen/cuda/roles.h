@@ -18,7 +18,8 @@ struct Ring {
   ir::TensorId tile = 0;
   const tile::Nest* copy = nullptr;
   bool walked = false;                 // filled once a block of the loop; else once a task
-  bool ahead = false;                  // read in the block before that at hand: one block ahead of the others
+  bool ahead = false;                  // read one block ahead of the others
+  bool held = false;                   // released a block after it is read
   int stages = 2;
   std::int64_t rows = 0, pieces = 0;   // pieces of 64 columns
   // The copy's source as a box: the axes that rows and columns run along.
@@ -37,7 +38,10 @@ struct Work {
 struct Step {
   enum Kind : std::uint8_t {
     await,    // until `tile` is filled
-    release,  // `tile` may be filled again; its next stage is at hand
+    release,  // the oldest stage of `tile` that is held may be filled again
+    advance,  // the next stage of `tile` is at hand
+    turn,     // until it is this group's turn to start products
+    pass,     // the next group's turn
     issue,    // start the products of `work`, a group of their own
     finish,   // until at most `pending` groups of products are under way
     pack,     // round the left factor of `work` into registers of its own
@@ -53,9 +57,9 @@ struct Schedule {
   std::vector<Ring> rings;
   const tile::For* loop = nullptr;
   std::vector<tile::Expr> conditions;   // all hold: blocks are whole
-  // With overlap the last products of a block run beside the first ones of the next block: `first` and `steady` start a
-  // block, `steady` and `last` end the one before. Without, `first` and `last` are empty.
-  bool overlapped = false;
+  // Peeled: work on a block ends beside that on the next one. `first` and `steady` start a block, `steady` and `last` end the
+  // one before. Else `first` and `last` are empty.
+  bool peeled = false;
   std::vector<Step> before, first, steady, last, after;
   bool same_steps = false;              // but for masks, all blocks take the same
   std::int64_t shared_bytes = 0;        // rings and barriers
