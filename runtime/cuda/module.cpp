@@ -100,6 +100,10 @@ Module::Module(const Binding& binding, quern::cuda::CudaModule printed, Compiled
         case Word::tasks: step.kind = Step::tasks; break;
         case Word::mapped: step.kind = Step::mapped; break;
         case Word::zeroed: step.kind = Step::zeroed; break;
+        case Word::counter:
+          step.kind = Step::counter;
+          needs_memory_ = counts_ = true;
+          break;
       }
       steps.push_back(step);
     }
@@ -204,6 +208,7 @@ void Module::measure(Gpu& gpu, const ModuleCall& call, Amounts& amounts) const {
     amounts.bytes += aligned(static_cast<std::size_t>(bytes));
     return at;
   };
+  if (counts_) grow(static_cast<std::int64_t>(printed_.launches.size() * sizeof(std::int64_t)));  // counters come first
   for (std::size_t i = 0; i < printed_.workspace.size(); ++i) {
     const ir::Tensor& t = program_.tensors[printed_.workspace[i]];
     auto bytes = static_cast<std::int64_t>(size_of(t.type));
@@ -264,6 +269,8 @@ Module::Block& Module::block_for(Place& place, const ModuleCall& call, std::size
     gpu.require(gpu.has_pools() ? d.cuMemFreeAsync(old, call.stream) : d.cuMemFree(old), workspace);
   }
   gpu.require(gpu.has_pools() ? d.cuMemAllocAsync(&own->memory, bytes, call.stream) : d.cuMemAlloc(&own->memory, bytes), workspace);
+  // Launches leave counters as they found them.
+  if (counts_) gpu.require(d.cuMemsetD8Async(own->memory, 0, printed_.launches.size() * sizeof(std::int64_t), call.stream), workspace);
   own->bytes = bytes;
   return *own;
 }
@@ -348,6 +355,7 @@ void Module::launch(Gpu& gpu, const ModuleCall& call, DevicePointer status) {
         case Step::slab: *word++ = memory + amounts.slab; break;
         case Step::tasks: *word++ = static_cast<std::uint64_t>(amounts.tasks[k]); break;
         case Step::zeroed: *word++ = memory + amounts.zeroed[k]; break;
+        case Step::counter: *word++ = memory + k * sizeof(std::int64_t); break;
         case Step::mapped: *word++ = made; break;
       }
     }

@@ -56,7 +56,7 @@ class Module {
 
  private:
   struct Step {
-    enum Kind : std::uint8_t { slot_data, work_data, slot_stride, work_stride, symbol, constant, scalar, status, slab, tasks, zeroed, mapped } kind;
+    enum Kind : std::uint8_t { slot_data, work_data, slot_stride, work_stride, symbol, constant, scalar, status, slab, tasks, zeroed, counter, mapped } kind;
     std::uint32_t index = 0;   // of a slot, a workspace tensor, a symbol, a scalar
     int axis = 0;
     std::int64_t value = 0;    // constant
@@ -90,6 +90,7 @@ class Module {
   std::vector<std::vector<Step>> mapped_;  // per launch, the tensors of its maps: slot_data or work_data
   bool checks_ = false;
   bool needs_memory_ = false;
+  bool counts_ = false;                    // some launch hands out its tasks by a counter
   std::array<std::atomic<Place*>, kMostGpus> places_{};
   std::mutex mutex_;                       // loading
 };

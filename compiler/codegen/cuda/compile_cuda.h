@@ -24,6 +24,8 @@ struct Word {
     slab,     // address of device memory: `slab_bytes` for each block of the grid, 256-byte aligned
     tasks,    // i64: the value of `tasks`
     zeroed,   // address of `zeroed_bytes` of device memory, 256-byte aligned, cleared before the launch
+    counter,  // address of 8 bytes of device memory that are 0 before a launch and that it leaves 0; no other launch of the
+              // stream's order has them
     mapped,   // i64: bit k is set where tensor map k could be made for the tensor of this call
   };
   Kind kind = data;

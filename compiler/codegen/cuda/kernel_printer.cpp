@@ -140,6 +140,7 @@ std::string KernelPrinter::word(Word w) {
     case Word::slab: name = "slab_words"; break;
     case Word::tasks: name = "tasks"; break;
     case Word::zeroed: name = "zeroed"; break;
+    case Word::counter: name = "counter"; break;
     case Word::mapped: name = "mapped"; break;
   }
   if (!fresh_word) return name;

@@ -265,7 +265,10 @@ class KernelPrinter {
   // Roles (role_kernel.cpp); only with a schedule.
   void role_kernel();
   void place_rings();
-  void each_task(const std::function<void()>& body);
+  std::optional<std::size_t> outer_dim() const;
+  std::optional<std::size_t> longer_dim() const;
+  std::string loads_alone();
+  void each_task(bool loading, const std::function<void()>& body);
   void decode_sections(std::size_t outer, bool longest_first);
   void loading_role();
   void computing_role();

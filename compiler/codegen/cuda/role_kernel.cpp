@@ -56,12 +56,17 @@ void KernelPrinter::place_rings() {
       if (k != r.column_axis && k != r.row_axis) map.axes.push_back(static_cast<int>(k)), map.box.push_back(1);
     launch.maps.push_back(std::move(map));
   }
+  if (longer_dim()) {
+    line(fmt::format("const unsigned full_slots = base + {}, empty_slots = base + {};", barriers, barriers + 16));
+    line(fmt::format("volatile long long* const slots = (long long*)(shared + {});  // tasks to come", barriers + 32));
+  }
 }
 
 void KernelPrinter::role_kernel() {
   open("if (thread == 0)");
   for (const Ring& r : schedule_->rings)
     line(fmt::format("for (int i = 0; i < {0}; ++i) quern_mbarrier_init(full{1} + 8 * i, 1), quern_mbarrier_init(empty{1} + 8 * i, {2});", r.stages, r.tile, arranged_->warps));
+  if (longer_dim()) line(fmt::format("for (int i = 0; i < 2; ++i) quern_mbarrier_init(full_slots + 8 * i, 1), quern_mbarrier_init(empty_slots + 8 * i, {});", arranged_->warps));
   line("quern_mbarrier_init_fence();");
   close();
   line("__syncthreads();");
@@ -79,33 +84,70 @@ void KernelPrinter::role_kernel() {
   role("else", "fewer", registers.loading, [&] { loading_role(); });
 }
 
-void KernelPrinter::each_task(const std::function<void()>& body) {
-  // Which dim is walked in sections of the others, so that what its blocks share stays in the L2 cache.
+/// The dim of the grid whose blocks are walked in sections of the others, so that what they share stays in the L2 cache.
+std::optional<std::size_t> KernelPrinter::outer_dim() const {
   std::optional<std::size_t> outer;
-  bool longest_first = false;
-  for (std::size_t k = 0; k < kernel_.grid.size(); ++k)
-    if (lengthens_loops(kernel_.body, kernel_.grid[k].index)) outer = k, longest_first = true;
   int blocked = 0;
-  for (const tile::GridDim& g : kernel_.grid) blocked += g.step > 1;
-  if (!outer && blocked > 1)
-    for (std::size_t k = 0; k < kernel_.grid.size(); ++k) if (kernel_.grid[k].step > 1) outer = k;
+  for (std::size_t k = 0; k < kernel_.grid.size(); ++k)
+    if (kernel_.grid[k].step > 1) outer = k, ++blocked;
+  if (const auto longer = longer_dim()) return longer;
+  return blocked > 1 ? outer : std::nullopt;
+}
+
+/// The dim of the grid along which tasks take longer and longer: they are handed out one by one, the longest first.
+std::optional<std::size_t> KernelPrinter::longer_dim() const {
+  for (std::size_t k = 0; k < kernel_.grid.size(); ++k)
+    if (lengthens_loops(kernel_.body, kernel_.grid[k].index)) return k;
+  return std::nullopt;
+}
+
+void KernelPrinter::each_task(bool loading, const std::function<void()>& body) {
   const std::string tasks = word({Word::tasks, 0, 0});
+  const auto outer = outer_dim();
+  const bool handed_out = longer_dim().has_value();
+  if (handed_out) line("unsigned slot = 0, slot_phase = 0;");
   line("#pragma unroll 1");
-  if (!outer || kernel_.grid.size() == 1) {
-    open(fmt::format("for (long long task = blockIdx.x; task < {}; task += gridDim.x)", tasks));
-    scopes_.emplace_back();
-    decode_task();
-  } else {
-    // Forth and back over the blocks of the grid: whoever had the longest of a round has the shortest of the next.
-    open(fmt::format("for (long long round = 0{1}; round < {0}; round += gridDim.x{2})", tasks, longest_first ? ", back = 0" : "", longest_first ? ", back ^= 1" : ""));
-    scopes_.emplace_back();
-    line(fmt::format("const long long task = round + {};", longest_first ? "(back ? gridDim.x - 1 - blockIdx.x : blockIdx.x)" : "blockIdx.x"));
-    line(fmt::format("if (task >= {}) continue;", tasks));
-    decode_sections(*outer, longest_first);
+  open(fmt::format("for (long long task = blockIdx.x; task < {};{})", tasks, handed_out ? "" : " task += gridDim.x"));
+  scopes_.emplace_back();
+  if (handed_out && loading) {
+    // As many requests as tasks: the last one leaves the counter as it was.
+    line("long long next = 0;");
+    open("if (thread % 128 == 0)");
+    const std::string counter = word({Word::counter, 0, 0});
+    line(fmt::format("next = (long long)atomicAdd((unsigned long long*){}, 1ull);", counter));
+    line(fmt::format("if (next == {} - 1) *(unsigned long long*){} = 0;", tasks, counter));
+    line("next += gridDim.x;");
+    line("quern_mbarrier_wait(empty_slots + 8 * slot, slot_phase ^ 1);");
+    line("slots[slot] = next;");
+    line("quern_mbarrier_arrive(full_slots + 8 * slot);");
+    close();
+    if (!loads_alone().empty()) open(fmt::format("if (!({}))", loads_alone()));
+    line(fmt::format("quern_barrier_sync({}, 128);", kLoadingBarrier));
+    line("next = slots[slot];");
+    if (!loads_alone().empty()) close();
   }
+  if (outer && kernel_.grid.size() > 1) decode_sections(*outer, handed_out);
+  else decode_task();
   body();
+  if (handed_out) {
+    if (loading) {
+      line("task = next;");
+    } else {
+      line("quern_mbarrier_wait(full_slots + 8 * slot, slot_phase);");
+      line("task = slots[slot];");
+      line("__syncwarp();");
+      line("if (lane == 0) quern_mbarrier_arrive(empty_slots + 8 * slot);");
+    }
+    line("if (++slot == 2) slot = 0, slot_phase ^= 1;");
+  }
   scopes_.pop_back();
   close();
+}
+
+/// The condition under which one thread loads everything; empty: never.
+std::string KernelPrinter::loads_alone() {
+  if (std::any_of(schedule_->rings.begin(), schedule_->rings.end(), [](const Ring& r) { return r.only_whole; })) return "";
+  return fmt::format("{} == {}ll", word({Word::mapped, 0, 0}), (std::uint64_t{1} << schedule_->rings.size()) - 1);
 }
 
 void KernelPrinter::decode_sections(std::size_t outer, bool longest_first) {
@@ -139,11 +181,9 @@ void KernelPrinter::decode_sections(std::size_t outer, bool longest_first) {
 void KernelPrinter::loading_role() {
   const tile::For& loop = *schedule_->loop;
   // One thread starts boxes; all of them copy what is no box.
-  const std::string mapped = word({Word::mapped, 0, 0});
-  const bool any_partial = std::any_of(schedule_->rings.begin(), schedule_->rings.end(), [](const Ring& r) { return r.only_whole; });
-  const std::uint64_t all = (std::uint64_t{1} << schedule_->rings.size()) - 1;
-  if (!any_partial) open(fmt::format("if (thread % 128 == 0 || {} != {}ll)", mapped, all));
-  each_task([&] {
+  const std::string alone = loads_alone();
+  if (!alone.empty()) open(fmt::format("if (thread % 128 == 0 || !({}))", alone));
+  each_task(true, [&] {
     auto fill_all = [&](bool walked, bool ahead, bool both) {
       for (const Ring& r : schedule_->rings)
         if (r.walked == walked && (both || r.ahead == ahead)) fill(r);
@@ -170,7 +210,7 @@ void KernelPrinter::loading_role() {
       close();
     }
   });
-  if (!any_partial) close();
+  if (!alone.empty()) close();
 }
 
 void KernelPrinter::fill(const Ring& r) {
@@ -267,7 +307,7 @@ void KernelPrinter::computing_role() {
   // The first group's turn comes first.
   const bool turns = std::any_of(s.steady.begin(), s.steady.end(), [](const Step& step) { return step.kind == Step::pass; });
   if (turns) line(fmt::format("if (group == {}) quern_barrier_arrive(1, 256);", kernel_.groups - 1));
-  each_task([&] {
+  each_task(false, [&] {
     declare_registers();
     std::set<TensorId> declared;
     for (const auto& [nest, c] : arranged_->contractions)
@@ -414,8 +454,12 @@ void KernelPrinter::issue_products(const Nest& nest) {
     const Ring& r = ring_of(c.tiles[side]);
     const bool transposed = arranged_->operands.at(r.tile).dims[1] != c.inner;
     const std::int64_t along = transposed ? step * 128 : step / 4 * (r.rows * 8) + step % 4 * 2;
-    return fmt::format("{}{} + (stage{} * {} + {})", side == 0 ? "right" : "left_of_group", r.tile, r.tile, r.bytes() / 16, along);
+    return fmt::format("{} + {}", side == 0 ? "b" : "a", along);
   };
+  for (std::size_t side = 0; side < c.tiles.size(); ++side) {
+    const Ring& r = ring_of(c.tiles[side]);
+    line(fmt::format("const unsigned long long {} = {}{} + stage{} * {};", side == 0 ? "b" : "a", side == 0 ? "right" : "left_of_group", r.tile, r.tile, r.bytes() / 16));
+  }
   auto transposed = [&](std::size_t side) { return arranged_->operands.at(c.tiles[side]).dims[1] != c.inner ? 1 : 0; };
   const char* type = c.bf16 ? "bf16" : "f16";
   line("quern_wgmma_fence();");

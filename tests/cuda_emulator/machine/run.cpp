@@ -130,6 +130,7 @@ Outcome run_emulated(const cuda::CudaModule& module, const Call& call, const How
         case cuda::Word::scalar: words.push_back(call.scalars[w.id]); break;
         case cuda::Word::status: words.push_back(reinterpret_cast<std::int64_t>(status)); break;
         case cuda::Word::slab: words.push_back(reinterpret_cast<std::int64_t>(slabs)); break;
+        case cuda::Word::counter: words.push_back(reinterpret_cast<std::int64_t>(&counter)); break;
         case cuda::Word::zeroed: words.push_back(reinterpret_cast<std::int64_t>(memory.back().data())); break;
         case cuda::Word::tasks: words.push_back(tasks); break;
         case cuda::Word::mapped: words.push_back(mapped); break;
