@@ -445,6 +445,7 @@ std::optional<Arrangement> Arranger::run() {
         if (ok) result.column_tiles[i] = std::max(result.column_tiles[i], static_cast<int>((extent->most + 15) / 16 * 2));
       }
       result.contractions[n] = *c;
+      result.products.push_back(n);
     }
     if (!ok || !find_operands()) continue;
     find_elements();

@@ -45,6 +45,7 @@ struct Arrangement {
   std::map<ir::IndexId, int> column_tiles;    // 8 columns each; even
   std::map<const tile::Nest*, NestKind> kinds;
   std::map<const tile::Nest*, Contraction> contractions;
+  std::vector<const tile::Nest*> products;      // the keys of `contractions`, as they stand in the kernel
   std::map<ir::TensorId, std::vector<ir::IndexId>> registers;  // the row, or the row and a column index
   std::map<ir::TensorId, OperandTile> operands;
   std::set<ir::TensorId> elements;            // of `operands`: read by nests on fragments at the point, not by products

@@ -290,7 +290,8 @@ void KernelPrinter::computing_role() {
   line("const int group = __shfl_sync(0xffffffffu, thread / 128, 0);");
   // What products read, by role in them: the tile of a left factor starts at the group's rows.
   std::set<std::string> named;
-  for (const auto& [nest, c] : arranged_->contractions) {
+  for (const Nest* nest : arranged_->products) {
+    const Contraction& c = arranged_->contractions.at(nest);
     for (std::size_t side = 0; side < c.tiles.size(); ++side) {
       const bool right = side == 0;
       const Ring& r = ring_of(c.tiles[side]);
@@ -310,8 +311,8 @@ void KernelPrinter::computing_role() {
   each_task(false, [&] {
     declare_registers();
     std::set<TensorId> declared;
-    for (const auto& [nest, c] : arranged_->contractions)
-      if (c.left_in_registers && declared.insert(nest->updates[0].target).second)
+    for (const Nest* nest : arranged_->products)
+      if (const Contraction& c = arranged_->contractions.at(nest); c.left_in_registers && declared.insert(nest->updates[0].target).second)
         line(fmt::format("unsigned left{}[{}][4];", nest->updates[0].target, arranged_->column_tiles.at(c.inner) / 2));
     walk(s.before, true);
     const tile::For& loop = *s.loop;

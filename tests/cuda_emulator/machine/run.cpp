@@ -108,6 +108,7 @@ Outcome run_emulated(const cuda::CudaModule& module, const Call& call, const How
     char* const slabs = memory.back().data();
     const std::int64_t zeroed = launch.zeroed_bytes ? sizes.of(launch.zeroed_bytes, "memory to clear") : 0;
     memory.emplace_back("the cleared memory", static_cast<std::size_t>(zeroed), 0);
+    std::int64_t counter = 0;
     if (launch.words.size() > 500) return {fmt::format("{}: {} parameter words", launch.entry, launch.words.size()), {}};
     // The maps, then the words.
     std::vector<std::int64_t> words(launch.maps.size() * cuda::kMapBytes / 8);
@@ -142,6 +143,7 @@ Outcome run_emulated(const cuda::CudaModule& module, const Call& call, const How
       return {fmt::format("{}: takes {} bytes of parameters, the launch lists {} maps and {} words", launch.entry, text->parameter_bytes(i), launch.maps.size(),
                           launch.words.size()), {}};
     const std::string error = text->launch(i, grid, words.data(), this_way);
+    if (error.empty() && counter != 0) return {fmt::format("{}: leaves {} in its counter", launch.entry, counter), {}};
     if (!error.empty()) return {launch.entry + ": " + error, {}};
   }
   return {{}, *status};
