@@ -149,8 +149,11 @@ std::vector<Nest> GroupLowering::masks() {
   std::vector<Nest> out;
   Expr keep = pool_.less(pool_.index(stream), stream_stop_);
   for (Expr c : common_) {
+    // Values of rows are at hand; others would be read for points that may not exist.
     bool reads = false;
-    for_each_node(pool_, c, [&](Expr, const Node& n) { reads |= n.op == Op::read; });
+    for_each_node(pool_, c, [&](Expr e, const Node& n) {
+      reads |= n.op == Op::read && (pool_.depends_on(e, stream) || !tiles_.contains(static_cast<TensorId>(n.payload)));
+    });
     if (reads) return {};
     keep = pool_.both(keep, c);
   }

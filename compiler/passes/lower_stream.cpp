@@ -42,6 +42,16 @@ bool GroupLowering::prepare_running() {
     Stage s = group_.stages[i];
     if (s.is_sequential(stream) || (s.stored && s.is_free(stream))) return false;
     if (!s.reduces(stream)) continue;
+    // Whether there is a point at all may follow from bounds: nothing to walk for.
+    if (input_.gpu && s.form == Form::reduce && s.reducer == Reducer::any && pool_.is_true(s.body))
+      if (const auto known = has_point(s)) {
+        s.form = Form::pointwise;
+        s.body = *known;
+        s.domain = {};
+        s.axes.clear();
+        group_.stages[i] = s;
+        continue;
+      }
     bool fails = false;
     // Intermediates of this block, and values between running ones, are written out: then the dependence shows.
     std::function<bool(const Stage&)> follows = [&](const Stage& p) {

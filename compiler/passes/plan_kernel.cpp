@@ -193,6 +193,7 @@ struct Planner {
       const bool few = matrix && !row && lane_extent && *lane_extent <= 16;
       if (matrix && roles.groups > 0 && !few) {
         plan.groups = roles.groups;
+        plan.matrix = true;
         plan.blocks[*plan.lane] = 64 * roles.groups;
         if (row) plan.blocks[*row] = roles.columns;
         plan.stream = choose_stream();

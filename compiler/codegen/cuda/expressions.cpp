@@ -170,6 +170,8 @@ std::string KernelPrinter::local_int(Expr e) {
 }
 
 std::string KernelPrinter::offset_text(TensorId tensor, const std::vector<Expr>& subscripts) {
+  if (schedule_ && arranged_->elements.contains(tensor))
+    return fmt::format("quern_swizzled({}, {}, {})", ring_of(tensor).rows, local_int(subscripts[0]), local_int(subscripts[1]));
   const auto tile = tiles_.find(tensor);
   std::string out;
   for (std::size_t axis = 0; axis < subscripts.size(); ++axis) {

@@ -42,6 +42,7 @@ void KernelPrinter::place_rings() {
     const OperandTile& tile = arranged_->operands.at(r.tile);
     line(fmt::format("const unsigned ring{0} = base + {1}, full{0} = base + {2}, empty{0} = base + {3};  // {4} x {5}, {6} stages", r.tile, at, barriers,
                      barriers + 8 * r.stages, tile.rows, tile.columns, r.stages));
+    if (arranged_->elements.contains(r.tile)) tiles_[r.tile].base = fmt::format("((const unsigned short*)(shared + {} + stage{} * {}))", at, r.tile, r.bytes());
     at += r.bytes() * r.stages;
     barriers += 16 * r.stages;
     // Columns, rows, then the other axes from the last one on.
@@ -320,6 +321,10 @@ void KernelPrinter::computing_role() {
     line(fmt::format("long long {} = {};", x, begin));
     indices_[loop.index] = x;
     auto next = [&] { line(fmt::format("{} += {};", x, loop.step)); };
+    // What the conditions read of memory does not change from block to block.
+    for (const tile::Statement& st : loop.body)
+      if (const auto* c = std::get_if<tile::If>(&st.node))
+        compiler::for_each_node(pool_, c->condition, [&](Expr e) { if (pool_[e].op == Op::read && !pool_.depends_on(e, loop.index)) value(e); });
     // With masks there is one loop for all blocks.
     auto name_whole = [&] {
       loop_ends_.clear();

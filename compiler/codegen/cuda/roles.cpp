@@ -46,7 +46,8 @@ class Scheduler {
   bool simple(const std::vector<Work>& work);
   bool overlap(const std::vector<Work>& work);
   bool give_stages();
-  bool reads_operand(const Nest& nest) const;
+  std::set<TensorId> operands_read(const Nest& nest) const;
+  void run_unit(const std::vector<Work>& work, std::size_t i, std::vector<Step>& out);
   void place_masks(std::vector<Work>& work) const;
 };
 
@@ -59,18 +60,37 @@ void Scheduler::place_masks(std::vector<Work>& work) const {
     for (const Nest& m : masks)
       for (const tile::Update& u : work[i].whole->updates)
         if (u.target == m.updates[0].target) at = i + 1;
-  for (std::size_t i = at; i < work.size(); ++i) work[i] = {work[i].whole, work[i].whole, true};
+  for (std::size_t i = at; i < work.size(); ++i) work[i] = {work[i].whole, work[i].whole, true, work[i].elements};
   std::vector<Work> placed;
-  for (const Nest& m : masks) placed.push_back({nullptr, &m, true});
+  for (const Nest& m : masks) placed.push_back({nullptr, &m, true, {}});
   work.insert(work.begin() + static_cast<std::ptrdiff_t>(at), placed.begin(), placed.end());
 }
 
-bool Scheduler::reads_operand(const Nest& nest) const {
-  bool found = false;
+std::set<TensorId> Scheduler::operands_read(const Nest& nest) const {
+  std::set<TensorId> found;
   for (const tile::Update& u : nest.updates)
     for (Expr e : {u.body, u.domain, u.start, u.result, u.position, u.start_position})
-      if (e) compiler::for_each_node(pool_, e, [&](Expr at) { found |= pool_[at].op == Op::read && a_.operands.contains(static_cast<TensorId>(pool_[at].payload)); });
+      if (e) compiler::for_each_node(pool_, e, [&](Expr at) {
+        const auto t = static_cast<TensorId>(pool_[at].payload);
+        if (pool_[at].op == Op::read && a_.operands.contains(t)) found.insert(t);
+      });
   return found;
+}
+
+/// One unit on fragments, with the tiles whose elements it is the first or the last to read.
+void Scheduler::run_unit(const std::vector<Work>& work, std::size_t i, std::vector<Step>& out) {
+  auto reads = [&](std::size_t k, TensorId t) { return std::find(work[k].elements.begin(), work[k].elements.end(), t) != work[k].elements.end(); };
+  for (TensorId t : work[i].elements) {
+    bool first = true;
+    for (std::size_t k = 0; k < i; ++k) first = first && !reads(k, t);
+    if (first) out.push_back({Step::await, t, {}, 0});
+  }
+  out.push_back({Step::run, 0, work[i], 0});
+  for (TensorId t : work[i].elements) {
+    bool last = true;
+    for (std::size_t k = i + 1; k < work.size(); ++k) last = last && !reads(k, t);
+    if (last) leave(Step::release, t, out);
+  }
 }
 
 bool reads_memory(const Program& program, const Arrangement& a, Expr e) {
@@ -147,7 +167,7 @@ bool Scheduler::units(const tile::Block& block, bool in_loop, std::vector<Work>&
           if (!add_ring(*n, in_loop)) return false;
           break;
         case NestKind::flat: return no("a nest has no place on fragments: " + n->note);
-        default: out.push_back({n, n});
+        default: out.push_back({n, n, false, {}});
       }
     } else if (const auto* i = std::get_if<tile::If>(&s.node); i && in_loop) {
       std::vector<Work> whole, partial;
@@ -158,7 +178,7 @@ bool Scheduler::units(const tile::Block& block, bool in_loop, std::vector<Work>&
       for (std::size_t k = 0; k < whole.size(); ++k) {
         if (is_contraction(whole[k]) != is_contraction(partial[k]) || whole[k].whole->updates[0].target != partial[k].whole->updates[0].target)
           return no("whole and partial blocks take different steps");
-        out.push_back({whole[k].whole, partial[k].whole});
+        out.push_back({whole[k].whole, partial[k].whole, false, {}});
       }
     } else {
       return no("a kernel with roles has one loop");
@@ -208,7 +228,7 @@ bool Scheduler::simple(const std::vector<Work>& work) {
   auto& out = result.steady;
   for (std::size_t i = 0; i < work.size(); ++i) {
     if (!is_contraction(work[i])) {
-      out.push_back({Step::run, 0, work[i], 0});
+      run_unit(work, i, out);
       continue;
     }
     for (TensorId t : operands(work[i])) if (awaited.insert(t).second) out.push_back({Step::await, t, {}, 0});
@@ -239,7 +259,7 @@ bool Scheduler::overlap(const std::vector<Work>& work) {
   for (Ring& r : result.rings) {
     if (!r.walked) continue;
     if (early.contains(r.tile) && late.contains(r.tile)) return false;
-    r.ahead = early.contains(r.tile);
+    r.ahead = early.contains(r.tile) || a_.elements.contains(r.tile);
   }
   auto walked = [&](const std::set<TensorId>& tiles, Step::Kind kind, std::vector<Step>& out) {
     for (const Ring& r : result.rings) if (r.walked && tiles.contains(r.tile)) leave(kind, r.tile, out);
@@ -248,7 +268,7 @@ bool Scheduler::overlap(const std::vector<Work>& work) {
     for (std::size_t i = from; i < to; ++i) out.push_back({Step::issue, 0, work[i], 0});
   };
   auto scores = [&](std::vector<Step>& out) {
-    for (std::size_t i = lead; i < tail; ++i) out.push_back({Step::run, 0, work[i], 0});
+    for (std::size_t i = lead; i < tail; ++i) run_unit(work, i, out);
   };
   auto pack = [&](std::vector<Step>& out) {
     for (std::size_t i = tail; i < work.size(); ++i) out.push_back({Step::pack, 0, work[i], 0});
@@ -326,17 +346,22 @@ bool Scheduler::run() {
     if (a_.kinds.at(n) == NestKind::copy && !passed) {
       if (!add_ring(*n, false)) return false;
     } else if (a_.kinds.at(n) == NestKind::arranged) {
-      (passed ? after : before).push_back({n, n});
+      (passed ? after : before).push_back({n, n, false, {}});
     } else {
       return no("a nest has no place on fragments: " + n->note);
     }
   }
   for (TensorId t : kernel_.scratch)
     if (!a_.registers.contains(t) && !a_.operands.contains(t)) return no(fmt::format("tile {} is in memory", program_.tensors[t].name));
-  for (const auto* list : {&before, &inside, &after})
-    for (const Work& w : *list)
+  for (auto* list : {&before, &inside, &after})
+    for (Work& w : *list)
       for (const Nest* n : {w.whole, w.partial})
-        if (!a_.contractions.contains(n) && reads_operand(*n)) return no("operands are read element by element: " + n->note);
+        for (TensorId t : operands_read(*n)) {
+          const bool by_products = a_.contractions.contains(n) && std::find(operands(w).begin(), operands(w).end(), t) != operands(w).end();
+          if (by_products) continue;
+          if (list != &inside || !a_.elements.contains(t) || a_.contractions.contains(n)) return no("operands are read element by element: " + n->note);
+          if (std::find(w.elements.begin(), w.elements.end(), t) == w.elements.end()) w.elements.push_back(t);
+        }
   place_masks(inside);
   if (a_.row_tiles != 1) return no("a warp has more than 16 rows");
   std::set<TensorId> filled;
@@ -398,7 +423,7 @@ int registers_for_scores(const Program& program, const Schedule& s, const Arrang
         for (Expr e : {u.body, u.domain})
           if (e) compiler::for_each_node(program.pool, e, [&](Expr at) {
             const Node& n = program.pool[at];
-            dear |= n.op == Op::read && !a.registers.contains(static_cast<TensorId>(n.payload));
+            dear |= n.op == Op::read && !a.registers.contains(static_cast<TensorId>(n.payload)) && !a.elements.contains(static_cast<TensorId>(n.payload));
             dear |= n.op == Op::cast && is_float(n.type) && !is_float(program.pool.type(n.args[0]));
           });
     }
@@ -459,6 +484,8 @@ std::string verify(const Schedule& s, const Arrangement& a) {
           case Step::turn: ++turns; break;
           case Step::pass: --turns; break;
           case Step::run:
+            for (TensorId t : step.work.elements)
+              if (state[t].fills <= state[t].at) fault = fmt::format("tile {} is read before it is awaited", t);
             for (const Flying& f : flying)
               for (const Nest* w : {step.work.whole, step.work.partial})
                 for (std::size_t i = 0; w && i < w->updates.size(); ++i)

@@ -33,6 +33,7 @@ struct Work {
   const tile::Nest* whole = nullptr;
   const tile::Nest* partial = nullptr;
   bool masked = false;  // behind the masks: no tests, in no block
+  std::vector<ir::TensorId> elements;  // tiles of rings that it reads at its points, not by products
 };
 
 struct Step {
