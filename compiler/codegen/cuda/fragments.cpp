@@ -221,6 +221,40 @@ void KernelPrinter::hoist_limit(Expr e, Expr limit) {
   column_limits_[e.id] = name;
 }
 
+/// The maximum of a row of scores and what it was before: integers order floats that are not all negative, NaN as the
+/// machine makes it (0x7fffffff) above all, and sm_90 takes three of them in one instruction. Whether it printed the nest.
+bool KernelPrinter::largest_by_integers(const Nest& nest, const Dim& row, const Dim& column) {
+  if (nest.updates.size() != 1) return false;
+  const Update& u = nest.updates[0];
+  const Node body = pool_[u.body];
+  if (u.kind != UpdateKind::reduce || u.reducer != Reducer::max || u.domain || u.result || !u.start || body.op != Op::read || body.type != DType::f32 || pool_.type(u.start) != DType::f32) return false;
+  const auto scores = static_cast<TensorId>(body.payload);
+  // What comes out of arithmetic has no other NaN.
+  if (!scores_.contains(scores) || arranged_->registers.at(scores).size() != 2 || pool_.depends_on(u.start, column.index) || !limit_text(column, arranged_->column_tiles.at(column.index) * 8).empty()) return false;
+  const int tiles = arranged_->column_tiles.at(column.index);
+  const std::string at = fmt::format("tile{}[rt]", scores);
+  open_rows(row);
+  line(fmt::format("const float before = {};", value(u.start)));
+  line("int top[2] = {__float_as_int(before), __float_as_int(before)};");
+  line("#pragma unroll");
+  open(fmt::format("for (int ct = 0; ct < {}; ++ct)", tiles));
+  line(fmt::format("top[ct % 2] = max(max(__float_as_int({0}[ct][h * 2]), __float_as_int({0}[ct][h * 2 + 1])), top[ct % 2]);", at));
+  close();
+  line("top[0] = max(top[0], top[1]);");
+  for (const int step : {2, 1}) line(fmt::format("top[0] = max(top[0], __shfl_xor_sync(0xffffffffu, top[0], {}));", step));
+  line("float largest = __int_as_float(top[0]);");
+  open("if (__any_sync(0xffffffffu, top[0] < 0))");
+  line("largest = before;");
+  line("#pragma unroll");
+  line(fmt::format("for (int ct = 0; ct < {1}; ++ct) largest = max_f32(largest, max_f32({0}[ct][h * 2], {0}[ct][h * 2 + 1]));", at, tiles));
+  for (const int step : {2, 1}) line(fmt::format("largest = max_f32(largest, quern_shuffle_xor(0xffffffffu, largest, {}));", step));
+  close();
+  line(fmt::format("{} = largest;", register_element(u.target)));
+  close_loops();
+  forget(row);
+  return true;
+}
+
 void KernelPrinter::fragment_nest(const Nest& nest) {
   const Arrangement& a = *arranged_;
   const Dim* row = nullptr;
@@ -235,6 +269,7 @@ void KernelPrinter::fragment_nest(const Nest& nest) {
     if (u.has_position_target) target(u.position_target);
     for (Expr e : {u.body, u.domain, u.start, u.result}) memory |= touches_memory(e);
   }
+  if (column && schedule_ && !memory && largest_by_integers(nest, *row, *column)) return;
   const std::string row_limit = memory ? limit_text(*row, a.rows()) : "";
   const int tiles = column ? a.column_tiles.at(column->index) : 0;
   const std::string column_limit = column && (memory || sums_columns) ? limit_text(*column, tiles * 8) : "";
