@@ -1,5 +1,8 @@
 // GPU functions made ahead of time: values, streams that are not waited for, refusals, on the emulated driver.
+#include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <random>
 #include <vector>
 
@@ -54,6 +57,37 @@ TEST_CASE("attention on a GPU is attention on the CPU") {
       for (std::int64_t i = 0; i < m; ++i)
         for (std::int64_t j = 0; j < d; ++j) CHECK(std::abs(floats(back)[j * m + i] - floats(wanted)[i * d + j]) <= 3e-6f);
     }
+}
+
+TEST_CASE("a kernel with warp roles: tensor maps and a counter of tasks, call after call") {
+  const std::int64_t d = 64, heads = 3;
+  const auto values = [](std::int64_t t, unsigned seed) {
+    Tensor x(quern::bf16, {heads, t, d});
+    std::mt19937 generator(seed);
+    // 64 values from -1 to 1, exact in bf16.
+    for (std::int64_t i = 0; i < x.view().count(); ++i)
+      static_cast<std::uint16_t*>(x.view().data())[i] = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>((static_cast<float>(generator() % 64) - 31.5f) / 32) >> 16);
+    return x;
+  };
+  const auto raw = [](const Tensor& x) { return static_cast<std::uint16_t*>(x.view().data()); };
+  const auto value = [](std::uint16_t x) { return std::bit_cast<float>(static_cast<std::uint32_t>(x) << 16); };
+  for (const std::int64_t t : {300, 1, 129}) {
+    INFO("T=" << t);
+    const Tensor q = values(t, 1), k = values(t, 2), v = values(t, 3), wanted(quern::bf16, {heads, t, d});
+    REQUIRE(g_causal(d, heads, t, raw(q), nullptr, raw(k), nullptr, raw(v), nullptr, raw(wanted), nullptr, nullptr) == QUERN_OK);
+    const Tensor gq = quern::to_gpu(q.view()), gk = quern::to_gpu(k.view()), gv = quern::to_gpu(v.view());
+    for (int call = 0; call < 2; ++call) {  // the second one finds the counter as the first one left it
+      const Tensor go = quern::gpu_tensor(quern::bf16, {heads, t, d});
+      const auto maps = quern_test::controls().counters().maps;
+      REQUIRE(g_causal_cuda(d, heads, t, raw(gq), nullptr, raw(gk), nullptr, raw(gv), nullptr, raw(go), nullptr, nullptr) == QUERN_OK);
+      if (call == 0) CHECK(quern_test::controls().counters().maps == maps + 3);  // the emulator's driver made them, for sm_90a
+      const Tensor found = quern::to_host(go.view());
+      // |v| <= 1: weights rounded to bf16 move a result by 2^-9 at most, rounding it by as much on each side.
+      float worst = 0;
+      for (std::int64_t i = 0; i < heads * t * d; ++i) worst = std::max(worst, std::abs(value(raw(found)[i]) - value(raw(wanted)[i])));
+      CHECK(worst <= 0x1p-7f);
+    }
+  }
 }
 
 TEST_CASE("inout, small floats, data errors and refusals on a GPU") {

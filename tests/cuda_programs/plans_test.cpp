@@ -1,7 +1,12 @@
 // Plans for many threads at sizes on both sides of every boundary, as CUDA text on the emulator. The programs are files, so that
 // `quern judge tests/cuda_programs/plans/*.quern --on cuda` runs the same cases on a GPU.
+#include <algorithm>
 #include <fstream>
+#include <functional>
 #include <iterator>
+#include <sstream>
+#include <string>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -98,3 +103,64 @@ kernel documents(q: f16[T,16], k: f16[T,16], doc: i32[T] nondecreasing) -> (o: f
 }
 
 TEST_CASE("products of warp groups, with a group that loads") { run_file("roles", "quern_wgmma_commit();"); }
+
+TEST_CASE("a text with roles that does not wait, or gives back too early, is noticed") {
+  const std::string text = R"(
+#: M=200 N=700
+kernel full<D: int = 64>(q: bf16[M,D], k: bf16[N,D], v: bf16[N,D]) -> (o: bf16[M,D]) {
+  o[m,e] = sum[n](softmax[n](sum[d](q[m,d] * k[n,d]) / 8) * v[n,e])
+}
+#: M=100 N=300 K=700
+kernel product(a: bf16[M,K], b: bf16[K,N]) -> (c: bf16[M,N]) { c[m,n] = sum[k](a[m,k] * b[k,n]) }
+)";
+  const auto is = [](const std::string& line, const std::string& part) { return line.find(part) != std::string::npos; };
+  using Lines = std::vector<std::string>;
+  struct Fault {
+    const char* name;
+    std::function<int(Lines&)> edit;  // how many changes
+  };
+  const auto without = [&](const std::string& part) {
+    return [&is, part](Lines& lines) { return static_cast<int>(std::erase_if(lines, [&](const std::string& line) { return is(line, part); })); };
+  };
+  const std::vector<Fault> faults = {
+      {"no group waits for tiles", without("quern_mbarrier_wait(full")},
+      {"the loading group does not wait for places", without("quern_mbarrier_wait(empty")},
+      {"no group waits for products", without("quern_wgmma_wait")},
+      {"no group gives tiles back", without("quern_mbarrier_arrive(empty")},
+      {"tiles are given back before they are awaited",
+       [&](Lines& lines) {
+         int moved = 0;
+         for (std::size_t at = 0; at < lines.size(); ++at) {
+           if (!is(lines[at], "quern_mbarrier_arrive(empty")) continue;
+           std::size_t wait = at;
+           while (wait > 0 && !is(lines[wait], "quern_mbarrier_wait(full") && lines[wait].find('}') != 0) --wait;
+           if (!is(lines[wait], "quern_mbarrier_wait(full")) continue;
+           std::rotate(lines.begin() + static_cast<std::ptrdiff_t>(wait), lines.begin() + static_cast<std::ptrdiff_t>(at), lines.begin() + static_cast<std::ptrdiff_t>(at) + 1);
+           ++moved;
+         }
+         return moved;
+       }},
+  };
+  const auto cases = fuzz::cases_of(text);
+  REQUIRE(cases.size() == 2);
+  for (const fuzz::Case& which : cases) {
+    const auto judged = [&](const std::function<void(std::string&)>& edit) { return fuzz::judge(text, which, test::emulated({}, edit)); };
+    INFO("kernel " << which.kernel);
+    CHECK(judged({}).outcome == fuzz::Outcome::agree);
+    for (const Fault& fault : faults) {
+      int edits = 0;
+      const fuzz::Verdict verdict = judged([&](std::string& printed) {
+        const std::size_t kernels = printed.find("extern \"C\"");
+        Lines lines;
+        std::istringstream in(printed.substr(kernels));
+        for (std::string line; std::getline(in, line);) lines.push_back(line);
+        edits += fault.edit(lines);
+        printed.erase(kernels);
+        for (const std::string& line : lines) printed += line + "\n";
+      });
+      INFO(fault.name << ": " << fuzz::name(verdict.outcome) << ", " << verdict.message);
+      CHECK(verdict.outcome != fuzz::Outcome::agree);
+      CHECK(edits > 0);
+    }
+  }
+}

@@ -226,7 +226,7 @@ TEST_CASE("kernels are compiled on threads of the library") {
     std::string given = "x";
     const Argument arguments[] = {arg(given, x), out("o", o)};
     ready.push_back(kernels.back().prepare_async(arguments));
-    given = "?";
+    given.assign(1, '?');
   }
   for (auto& r : ready) CHECK(code_of(r.get()) == "ok");
   for (const Kernel& k : kernels) CHECK(code_of(k.launch(x, out(o))) == "ok");

@@ -111,7 +111,7 @@ TEST_CASE("nor when a program was changed a little and still is one") {
           case 2: std::swap(text[at], text[below(text.size())]); break;
           default: text[at] = "abdkmnqvxDMN019_[](),=+*"[below(24)]; break;
         }
-        if (text.empty()) text = " ";
+        if (text.empty()) text.assign(1, ' ');
       }
       if (!accepted(text)) {
         ++broken;

@@ -58,7 +58,7 @@ std::string canonical(const std::string& printed) {
       const std::string word = line.substr(i, end - i);
       static const std::regex spelled("kernel|grid|in|step|lanes|tile|nest|for|if|else|from|where|and|or|not|sum|max|min|exp2?|abs|inf|true|false|bool|f32|i32|x[0-9]+");
       if (std::regex_match(word, spelled)) out += word;
-      else out += names.emplace(word, "n" + std::to_string(names.size())).first->second;
+      else out += names.emplace(word, std::string("n").append(std::to_string(names.size()))).first->second;
       i = end;
     }
     out += '\n';

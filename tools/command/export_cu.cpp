@@ -305,7 +305,7 @@ class Export {
           case Word::status: words.emplace_back("(long long)status"); break;
           case Word::slab: words.push_back(fmt::format("(long long)slab{}", k)); break;
           case Word::tasks: words.push_back(fmt::format("{}ll", tasks)); break;
-          case Word::mapped: words.emplace_back("0ll"); break;
+          case Word::mapped: case Word::counter: words.emplace_back("0ll"); break;  // of roles alone
           case Word::zeroed: words.push_back(fmt::format("(long long)zeroed{}", k)); break;
         }
       }

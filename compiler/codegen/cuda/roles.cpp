@@ -1,4 +1,4 @@
-// From the statements of a kernel to steps of roles, and the check of their protocol.
+// From the statements of a kernel to steps of roles.
 #include "compiler/codegen/cuda/roles.h"
 
 #include <algorithm>
@@ -379,7 +379,7 @@ bool Scheduler::run() {
   for (const Ring& r : result.rings) if (!r.walked) leave(Step::release, r.tile, result.after);
   for (const Work& w : after) result.after.push_back({Step::run, 0, w, 0});
   if (!give_stages()) return false;
-  why = verify(result, a_);
+  why = verify(program_, result, a_);
   return why.empty();
 }
 
@@ -431,83 +431,5 @@ int registers_for_scores(const Program& program, const Schedule& s, const Arrang
 }
 
 int registers_allowed(int groups) { return groups >= 3 ? 128 : 208; }
-
-std::string verify(const Schedule& s, const Arrangement& a) {
-  struct State {
-    int fills = 0, releases = 0, at = 0;  // `at`: the fill at hand
-  };
-  struct Flying {
-    const Nest* nest;
-    std::map<TensorId, int> reads;  // which fill
-  };
-  for (int blocks = 0; blocks <= 3; ++blocks) {
-    std::map<TensorId, State> state;
-    std::vector<Flying> flying;   // products under way, oldest first
-    std::set<const Nest*> packed;
-    std::string fault;
-    int turns = 0;
-    auto walk = [&](const std::vector<Step>& steps) {
-      for (const Step& step : steps) {
-        State& tile = state[step.tile];
-        switch (step.kind) {
-          case Step::await:
-            if (tile.fills != tile.at) fault = fmt::format("tile {} is awaited twice", step.tile);
-            ++tile.fills;
-            break;
-          case Step::advance:
-            if (tile.fills <= tile.at) fault = fmt::format("tile {} is passed over", step.tile);
-            ++tile.at;
-            break;
-          case Step::release:
-            if (tile.releases >= tile.fills) fault = fmt::format("tile {} is released without having been awaited", step.tile);
-            for (const Flying& f : flying)
-              if (const auto it = f.reads.find(step.tile); it != f.reads.end() && it->second == tile.releases) fault = fmt::format("tile {} is released while products read it", step.tile);
-            ++tile.releases;
-            break;
-          case Step::issue: {
-            Flying f{step.work.whole, {}};
-            for (TensorId t : a.contractions.at(step.work.whole).tiles) {
-              if (state[t].fills <= state[t].at) fault = fmt::format("products read tile {} before it is awaited", t);
-              f.reads[t] = state[t].at;
-            }
-            if (a.contractions.at(step.work.whole).left_in_registers && !packed.contains(step.work.whole)) fault = "products read factors that were not packed";
-            flying.push_back(std::move(f));
-            break;
-          }
-          case Step::finish:
-            while (static_cast<int>(flying.size()) > step.pending) flying.erase(flying.begin());
-            break;
-          case Step::pack:
-            for (const Flying& f : flying) if (f.nest == step.work.whole) fault = "factors are packed while products read them";
-            packed.insert(step.work.whole);
-            break;
-          case Step::turn: ++turns; break;
-          case Step::pass: --turns; break;
-          case Step::run:
-            for (TensorId t : step.work.elements)
-              if (state[t].fills <= state[t].at) fault = fmt::format("tile {} is read before it is awaited", t);
-            for (const Flying& f : flying)
-              for (const Nest* w : {step.work.whole, step.work.partial})
-                for (std::size_t i = 0; w && i < w->updates.size(); ++i)
-                  if (w->updates[i].target == f.nest->updates[0].target) fault = "a sum is touched while products add to it";
-            break;
-        }
-      }
-    };
-    walk(s.before);
-    for (int b = 0; b < blocks; ++b) walk(s.peeled && b == 0 ? s.first : s.steady);
-    if (s.peeled && blocks > 0) walk(s.last);
-    walk(s.after);
-    if (turns != 0) fault = "a turn is not passed on";
-    if (!flying.empty()) fault = "products are under way at the end of a task";
-    for (const Ring& r : s.rings) {
-      const int expected = r.walked ? blocks : 1;
-      if (state[r.tile].fills != expected || state[r.tile].releases != expected)
-        fault = fmt::format("tile {} is filled {} times, awaited {} times and released {} times", r.tile, expected, state[r.tile].fills, state[r.tile].releases);
-    }
-    if (!fault.empty()) return fmt::format("with {} blocks: {}", blocks, fault);
-  }
-  return {};
-}
 
 }  // namespace quern::cuda

@@ -78,8 +78,9 @@ int registers_for_scores(const ir::Program& program, const Schedule& schedule, c
 /// CUDA 13.0: 208 of 240 registers with two groups, 128 of 160 with three).
 int registers_allowed(int groups);
 
-/// Walks the steps of tasks with 0, 1, 2 and 3 blocks: every read is awaited, nothing is released while products read it,
-/// fills and releases match. Empty, or what is wrong.
-std::string verify(const Schedule& schedule, const Arrangement& arrangement);
+/// Walks the steps of tasks with 0, 1, 2 and 3 blocks: every read is awaited, nothing is released while products read it or
+/// read again after it, sums and factors are left alone while products use them, fills and releases match, turns are passed
+/// on, and stages suffice. Empty, or the first fault.
+std::string verify(const ir::Program& program, const Schedule& schedule, const Arrangement& arrangement);
 
 }  // namespace quern::cuda

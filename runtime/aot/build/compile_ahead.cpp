@@ -165,7 +165,7 @@ class Builder {
 
   void function(const Front& front, const std::string& kernel_name, const std::vector<Setting>& types, const std::vector<const Choice*>& values) {
     std::string c_name = options_.prefix + kernel_name;
-    for (const Setting& type : types) c_name += "_" + std::string(quern::name(static_cast<DType>(type.value)));
+    for (const Setting& type : types) c_name += fmt::format("_{}", quern::name(static_cast<DType>(type.value)));
     Image image;
     cpu::ObjectKernel made;
     made.symbol = "quern_kernel_" + c_name;
