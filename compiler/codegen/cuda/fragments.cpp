@@ -260,6 +260,7 @@ void KernelPrinter::fragment_nest(const Nest& nest) {
   const Dim* row = nullptr;
   const Dim* column = nullptr;
   for (const Dim& d : nest.dims) (d.index == a.row ? row : column) = &d;
+  if (column && stores_quads(nest, *column)) return quad_nest(nest, *row, *column);
   bool memory = false, sums_columns = false;
   std::set<TensorId> written;
   for (const Update& u : nest.updates) {

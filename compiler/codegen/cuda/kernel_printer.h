@@ -251,8 +251,10 @@ class KernelPrinter {
   void close_loops();
   void forget(const tile::Dim& dim);
   void hoist(ir::Expr e, ir::IndexId column, const std::set<ir::TensorId>& written);
-  void fragment_nest(const tile::Nest& nest);
   bool largest_by_integers(const tile::Nest& nest, const tile::Dim& row, const tile::Dim& column);
+  void fragment_nest(const tile::Nest& nest);
+  bool stores_quads(const tile::Nest& nest, const tile::Dim& column) const;  // quads.cpp
+  void quad_nest(const tile::Nest& nest, const tile::Dim& row, const tile::Dim& column);
   void contraction_nest(const tile::Nest& nest);
   void left_fragments(const tile::Nest& nest, const Contraction& c, const tile::Dim& row, const tile::Dim& inner,
                       const std::string& inner_limit, const std::string& row_limit, const std::string& to);
