@@ -83,7 +83,11 @@ void KernelPrinter::open_rows(const Dim& row) {
   line("#pragma unroll");
   open("for (int h = 0; h < 2; ++h)");
   scopes_.emplace_back();
-  line(fmt::format("const int d{} = warp * {} + rt * 16 + h * 8 + lane / 4;", row.index, 16 * a.row_tiles));
+  declare_row(row);
+}
+
+void KernelPrinter::declare_row(const Dim& row, const char* of_lane) {
+  line(fmt::format("const int d{} = warp * {} + rt * 16 + h * 8{};", row.index, 16 * arranged_->row_tiles, of_lane));
   line(fmt::format("const long long x{} = {} + d{};", row.index, value(row.begin), row.index));
   indices_[row.index] = fmt::format("x{}", row.index);
   local_begin_[row.index] = row.begin;
@@ -260,7 +264,9 @@ void KernelPrinter::fragment_nest(const Nest& nest) {
   const Dim* row = nullptr;
   const Dim* column = nullptr;
   for (const Dim& d : nest.dims) (d.index == a.row ? row : column) = &d;
-  if (column && stores_quads(nest, *column)) return quad_nest(nest, *row, *column);
+  if (column)
+    for (const bool along_rows : {false, true})
+      if (stores_quads(nest, along_rows ? *row : *column)) return quad_nest(nest, *row, *column, along_rows);
   bool memory = false, sums_columns = false;
   std::set<TensorId> written;
   for (const Update& u : nest.updates) {

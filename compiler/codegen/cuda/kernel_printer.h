@@ -244,6 +244,7 @@ class KernelPrinter {
   void declare_registers();
   std::string limit_text(const tile::Dim& dim, std::int64_t padded);
   void open_rows(const tile::Dim& row);
+  void declare_row(const tile::Dim& row, const char* of_lane = " + lane / 4");
   void open_columns(const tile::Dim& column, int tiles);
   std::optional<ir::IndexId> column_in(ir::Expr e) const;
   std::optional<ir::Expr> at_first_column(ir::Expr e);
@@ -253,8 +254,10 @@ class KernelPrinter {
   void hoist(ir::Expr e, ir::IndexId column, const std::set<ir::TensorId>& written);
   bool largest_by_integers(const tile::Nest& nest, const tile::Dim& row, const tile::Dim& column);
   void fragment_nest(const tile::Nest& nest);
-  bool stores_quads(const tile::Nest& nest, const tile::Dim& column) const;  // quads.cpp
-  void quad_nest(const tile::Nest& nest, const tile::Dim& row, const tile::Dim& column);
+  bool stores_quads(const tile::Nest& nest, const tile::Dim& dim) const;  // these three: quads.cpp
+  void quad_nest(const tile::Nest& nest, const tile::Dim& row, const tile::Dim& column, bool along_rows);
+  void quad_words(const tile::Nest& nest, const tile::Dim& row, const tile::Dim& column, const std::string& row_limit,
+                  const std::string& column_limit, const std::map<std::size_t, std::string>& words);
   void contraction_nest(const tile::Nest& nest);
   void left_fragments(const tile::Nest& nest, const Contraction& c, const tile::Dim& row, const tile::Dim& inner,
                       const std::string& inner_limit, const std::string& row_limit, const std::string& to);

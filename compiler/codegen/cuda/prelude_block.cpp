@@ -161,27 +161,30 @@ template <class T, int N> __device__ __forceinline__ void quern_store(T* to, con
   }
 }
 
-// 32 neighbours of a row, the first `valid` of them, by the four lanes of a quad: each holds, in word j, elements 2 (lane % 4)
-// and the next one of the j-th eight. Words change places so that lane % 4 = j holds the j-th eight, 16 bytes. Warp-wide, all lanes.
-__device__ __forceinline__ void quern_store_quad(unsigned short* to, const unsigned (&own)[4], int lane, int valid) {
+// Twice 16 neighbours, of which valid[0] and valid[1] exist, by the four lanes of a quad: each holds, in word j, elements
+// 2 (lane % 4) and the next one of the j-th eight. Words change places so that lane % 4 = j holds the j-th eight, 16 bytes.
+// Warp-wide, all lanes.
+__device__ __forceinline__ void quern_store_quad(unsigned short* const (&to)[2], const int (&valid)[2], const unsigned (&own)[4], int lane) {
   const int part = lane % 4;
   const bool odd = part % 2 != 0, upper = part >= 2;
   const unsigned a = shuffle_xor(odd ? own[0] : own[1], 1), b = shuffle_xor(odd ? own[2] : own[3], 1);
   const unsigned low[2] = {odd ? a : own[0], odd ? b : own[2]}, high[2] = {odd ? own[1] : a, odd ? own[3] : b};
   const unsigned c = shuffle_xor(upper ? low[0] : low[1], 2), d = shuffle_xor(upper ? high[0] : high[1], 2);
-  if (((unsigned long long)to & 15) == 0 && valid % 8 == 0) {
+  if ((((unsigned long long)to[0] | (unsigned long long)to[1]) & 15) == 0 && ((valid[0] | valid[1]) & 7) == 0) {
     uint4 x;
     x.x = upper ? c : low[0];
     x.y = upper ? d : high[0];
     x.z = upper ? low[1] : c;
     x.w = upper ? high[1] : d;
-    if (part * 8 < valid) *(uint4*)(to + part * 8) = x;
+    const int at = part % 2 * 8;
+    if (at < (upper ? valid[1] : valid[0])) *(uint4*)((upper ? to[1] : to[0]) + at) = x;
   } else {
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
       quern_vector<unsigned short, 2> pair;
       *(unsigned*)pair.at = own[j];
-      quern_store(to + j * 8 + part * 2, pair, valid - j * 8 - part * 2);
+      const int at = j % 2 * 8 + part * 2;
+      quern_store(to[j / 2] + at, pair, valid[j / 2] - at);
     }
   }
 }

@@ -47,6 +47,13 @@ __device__ __forceinline__ void quern_ldmatrix_x2_trans(unsigned (&r)[2], unsign
   asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0,%1}, [%2];" : "=r"(r[0]), "=r"(r[1]) : "r"(shared_address) : "memory");
 }
 
+// Of 8 x 8 values of 16 bits, lane l holds (g, 2q..) before and (2q.., g) after. Warp-wide, all lanes.
+__device__ __forceinline__ unsigned quern_transposed(unsigned x) {
+  unsigned y;
+  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(y) : "r"(x));
+  return y;
+}
+
 // 16 bytes of shared memory: the first `bytes` from global memory, the rest 0. Both addresses are multiples of 16.
 // Nothing there may be read before quern_cp_async_wait of this thread, nor by others before a barrier after it.
 __device__ __forceinline__ void quern_cp_async_16(unsigned shared_address, const void* global, int bytes) {

@@ -115,6 +115,17 @@ inline void quern_ldmatrix_x2_trans(unsigned (&r)[2], unsigned shared_address, i
   quern_emulated::load_matrices<2, true>("quern_ldmatrix_x2_trans", r, shared_address, line);
 }
 
+/// movmatrix: 8 x 8 values of 16 bits, two of a row to a lane.
+inline unsigned quern_transposed(unsigned x, int line = __builtin_LINE()) {
+  quern_emulated::together("quern_transposed", 0xffffffffu, x, [](unsigned* const* lanes, unsigned) {
+    unsigned short m[8][8];
+    for (int l = 0; l < 32; ++l)
+      for (int h = 0; h < 2; ++h) m[l / 4][l % 4 * 2 + h] = static_cast<unsigned short>(*lanes[l] >> (16 * h));
+    for (int l = 0; l < 32; ++l) *lanes[l] = m[l % 4 * 2][l / 4] | static_cast<unsigned>(m[l % 4 * 2 + 1][l / 4]) << 16;
+  }, line);
+  return x;
+}
+
 inline void quern_cp_async_16(unsigned shared_address, const void* global, int bytes, int line = __builtin_LINE()) {
   if (bytes < 0 || bytes > 16) quern_emulated::fail("quern_cp_async_16 copies 0 to 16 bytes", line);
   if (bytes > 0 && reinterpret_cast<unsigned long>(global) % 16 != 0) quern_emulated::fail("quern_cp_async_16 from an address that is not aligned to 16 bytes", line);
