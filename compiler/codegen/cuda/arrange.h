@@ -56,6 +56,9 @@ struct Arrangement {
 
 std::optional<Arrangement> arrange(const ir::Program& program, const tile::Kernel& kernel);
 
+/// Register tiles that hold, while a loop of the kernel runs, a part of the row's sum in each lane of a quad.
+std::map<const tile::For*, std::set<ir::TensorId>> part_sums(const ir::Program& program, const tile::Kernel& kernel, const Arrangement& arrangement);
+
 /// The most points that a dim can have and, where `end` is a minimum with the end of a whole block, the other bound.
 struct DimExtent {
   std::int64_t most = 0;

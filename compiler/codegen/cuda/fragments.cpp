@@ -341,7 +341,7 @@ void KernelPrinter::fragment_nest(const Nest& nest) {
       // A mask that is no constant costs far more than the shuffle: only where rows beyond the end have left.
       if (guard_row) line(fmt::format("const unsigned team_mask_{} = 15u << (lane / 4 * 4);", s.stem));
       team_mask_ = guard_row ? "team_mask_" + s.stem : "0xffffffffu";
-      combine_team(quad, u, s);
+      if (!is_in_parts(u.target)) combine_team(quad, u, s);
       team_mask_ = "team_mask";
       const bool to_memory = (u.has_value_target && !in_registers(u.target)) || (u.has_position_target && !in_registers(u.position_target));
       if (to_memory) open("if (lane % 4 == 0)");
@@ -366,6 +366,25 @@ void KernelPrinter::fragment_nest(const Nest& nest) {
   close_loops();
   forget(*row);
   if (column) forget(*column);
+}
+
+bool KernelPrinter::is_in_parts(TensorId t) const {
+  return std::any_of(part_sums_.begin(), part_sums_.end(), [&](const auto& of_loop) { return of_loop.second.contains(t); });
+}
+
+/// Behind the loop: the sums whose parts four lanes hold.
+void KernelPrinter::combine_parts(const tile::For& loop) {
+  const auto of_loop = part_sums_.find(&loop);
+  if (of_loop == part_sums_.end()) return;
+  line("#pragma unroll");
+  open(fmt::format("for (int rt = 0; rt < {}; ++rt)", arranged_->row_tiles));
+  line("#pragma unroll");
+  open("for (int h = 0; h < 2; ++h)");
+  for (TensorId t : of_loop->second)
+    for (const int step : {2, 1}) line(fmt::format("tile{0}[rt][h] += shuffle_xor(tile{0}[rt][h], {1});", t, step));
+  close();
+  close();
+  part_sums_.erase(of_loop);
 }
 
 const Dim& KernelPrinter::dim_of(const Nest& nest, IndexId index) {

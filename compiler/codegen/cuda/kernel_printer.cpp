@@ -25,6 +25,7 @@ KernelPrinter::KernelPrinter(ModuleText& shared, const tile::Kernel& kernel)
     : shared_(shared), program_(shared.program), pool_(shared.program.pool), kernel_(kernel) {
   launch.entry = "quern_" + kernel.name;
   arranged_ = arrange(program_, kernel);
+  if (arranged_) part_sums_ = part_sums(program_, kernel, *arranged_);
   if (kernel.groups > 0) {
     std::string why = "it has no arrangement";
     if (arranged_) schedule_ = schedule_roles(program_, kernel, *arranged_, shared.options.target.shared_bytes, &why);
@@ -42,6 +43,7 @@ KernelPrinter::KernelPrinter(ModuleText& shared, const tile::Kernel& kernel)
     for (const auto& [t, o] : arranged_->operands) bytes += operand_bytes(t);
   if (bytes > room()) {
     arranged_.reset();
+    part_sums_.clear();
     lay_out();
   }
   scopes_.emplace_back();
@@ -421,7 +423,11 @@ void KernelPrinter::find_rings(const tile::Block& b) {
 }
 
 void KernelPrinter::statement(const tile::For& loop) {
-  if (const Pipeline p = pipeline_of(loop); !p.groups.empty()) return pipelined_loop(loop, p);
+  if (const Pipeline p = pipeline_of(loop); !p.groups.empty()) {
+    pipelined_loop(loop, p);
+    combine_parts(loop);
+    return;
+  }
   Touched bounds;
   note_reads(loop.begin, bounds);
   note_reads(loop.end, bounds);
@@ -437,6 +443,7 @@ void KernelPrinter::statement(const tile::For& loop) {
   indices_.erase(loop.index);
   scopes_.pop_back();
   close();
+  combine_parts(loop);
 }
 
 void KernelPrinter::statement(const tile::If& branch) {

@@ -254,6 +254,8 @@ class KernelPrinter {
   void hoist(ir::Expr e, ir::IndexId column, const std::set<ir::TensorId>& written);
   bool largest_by_integers(const tile::Nest& nest, const tile::Dim& row, const tile::Dim& column);
   void fragment_nest(const tile::Nest& nest);
+  bool is_in_parts(ir::TensorId tensor) const;
+  void combine_parts(const tile::For& loop);
   bool stores_quads(const tile::Nest& nest, const tile::Dim& dim) const;  // these three: quads.cpp
   void quad_nest(const tile::Nest& nest, const tile::Dim& row, const tile::Dim& column, bool along_rows);
   void quad_words(const tile::Nest& nest, const tile::Dim& row, const tile::Dim& column, const std::string& row_limit,
@@ -348,6 +350,7 @@ class KernelPrinter {
   std::string is_whole_;                // a variable: the block at hand is whole; empty: known from where it stands
   std::vector<const tile::Nest*> flying_;  // products under way, oldest first
   bool in_fragment_ = false;
+  std::map<const tile::For*, std::set<ir::TensorId>> part_sums_;  // of loops that are not yet done
   std::string column_guard_;            // true where the column at hand exists; empty: it does
   ir::Expr column_begin_;               // of the columns at hand
   std::unordered_map<std::uint32_t, std::string> column_limits_;  // comparison -> bound of the column's count

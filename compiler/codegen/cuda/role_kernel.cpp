@@ -380,6 +380,7 @@ void KernelPrinter::computing_role() {
       walk(s.last, true);
       close();
     }
+    combine_parts(loop);
     walk(s.after, true);
   });
   if (turns) line("if (group == 0) quern_barrier_sync(1, 256);  // the last turn is nobody's");
