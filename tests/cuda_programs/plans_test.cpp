@@ -6,6 +6,7 @@
 #include <iterator>
 #include <sstream>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include <fmt/format.h>
@@ -100,6 +101,48 @@ kernel documents(q: f16[T,16], k: f16[T,16], doc: i32[T] nondecreasing) -> (o: f
   };
   CHECK(fuzz::judge(text, fuzz::cases_of(text).at(0), test::emulated({}, with_fault)).outcome != fuzz::Outcome::agree);
   CHECK(edits > 0);
+}
+
+TEST_CASE("results of two bytes in pieces of 16") {
+  run_file("stores", "quern_store_quad(to[0]");
+  run_file("stores", "quern_store_quad(to[0]", *cuda::target_named("sm_80"));
+}
+
+TEST_CASE("pieces of a wrong lane, or of rows that are not there, are noticed") {
+  const std::string text = R"(
+#: M=70 N=136 c=/padded
+kernel product(a: f16[M,32], b: f16[32,N]) -> (c: f16[M,N]) { c[m,n] = sum[k](a[m,k] * b[k,n]) }
+#: M=70 N=136
+kernel aligned(a: f16[M,32], b: f16[32,N]) -> (c: f16[M,N]) { c[m,n] = sum[k](a[m,k] * b[k,n]) }
+)";
+  const auto cases = fuzz::cases_of(text);
+  for (const auto& [which, part, fault] : {std::tuple{1, "x.x = upper ? c : low[0];", "x.x = low[0];"}, {1, "if (at < (upper ? valid[1] : valid[0]))", "if (true)"},
+                                           {0, "to[j / 2] + at, pair, valid[j / 2] - at", "to[j / 2] + at, pair, 2"}}) {
+    int edits = 0;
+    const auto with_fault = [&](std::string& printed) {
+      if (const auto at = printed.find(part); at != std::string::npos) printed.replace(at, std::string(part).size(), fault), ++edits;
+    };
+    INFO(part);
+    CHECK(fuzz::judge(text, cases.at(static_cast<std::size_t>(which)), test::emulated({}, with_fault)).outcome != fuzz::Outcome::agree);
+    CHECK(edits > 0);
+  }
+}
+
+TEST_CASE("a row sum of which a lane keeps its part is noticed") {
+  const std::string text = R"(
+#: M=70 N=200
+kernel attention(q: f16[M,16], k: f16[N,16]) -> (o: f16[M,16]) { o[m,d] = sum[n](softmax[n](sum[e](q[m,e] * k[n,e])) * k[n,d]) }
+)";
+  for (const char* target : {"sm_80", "sm_90a"}) {
+    int edits = 0;
+    const auto with_fault = [&](std::string& printed) {
+      const std::string part = "[rt][h], 1);";  // the second exchange
+      if (const auto at = printed.find(part, printed.find("[rt][h] += shuffle_xor(")); at != std::string::npos) printed.replace(at, part.size(), "[rt][h], 1) * 0;"), ++edits;
+    };
+    INFO(target);
+    CHECK(fuzz::judge(text, fuzz::cases_of(text).at(0), test::emulated(*cuda::target_named(target), with_fault)).outcome != fuzz::Outcome::agree);
+    CHECK(edits > 0);
+  }
 }
 
 TEST_CASE("products of warp groups, with a group that loads") { run_file("roles", "quern_wgmma_commit();"); }

@@ -209,12 +209,22 @@ CaseArguments make_arguments(const ir::Program& program, const Case& which, std:
   return out;
 }
 
-TensorArgument make_output(const ir::Program& program, ir::TensorId tensor, const std::vector<std::int64_t>& symbols, unsigned char poison) {
+std::vector<bool> TensorArgument::covered() const {
+  std::vector<bool> is(bytes.size(), false);
+  for_each(*this, [&](std::byte* element, std::int64_t, const std::vector<std::int64_t>&) {
+    std::fill_n(is.begin() + (element - bytes.data()), size_of(type), true);
+  });
+  return is;
+}
+
+TensorArgument make_output(const ir::Program& program, ir::TensorId tensor, const Case& which, const std::vector<std::int64_t>& symbols, unsigned char poison) {
   TensorArgument t;
   t.name = program.tensors[tensor].name;
   t.type = program.tensors[tensor].type;
   for (const ir::Expr e : program.tensors[tensor].shape) t.shape.push_back(std::max<std::int64_t>(0, compiler::evaluate_size(program, e, symbols)));
-  lay_out(t, "", poison % 2 != 0);
+  std::string layout;
+  if (const auto given = which.settings.find(t.name); given != which.settings.end() && given->second.starts_with('/')) layout = given->second.substr(1);
+  lay_out(t, layout, poison % 2 != 0);
   if (t.bytes.size()) std::memset(t.bytes.data(), poison, t.bytes.size());
   return t;
 }

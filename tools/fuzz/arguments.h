@@ -41,6 +41,8 @@ struct TensorArgument {
   std::byte* at() const { return bytes.data() + origin; }
   compiler::TensorView view() const { return {at(), shape, strides}; }
   std::int64_t count() const;
+  /// For each of `bytes`: it belongs to an element.
+  std::vector<bool> covered() const;
   /// The same tensor in memory of its own.
   TensorArgument clone() const;
 };
@@ -60,8 +62,8 @@ struct CaseArguments {
 /// Throws std::runtime_error when the case lacks a size.
 CaseArguments make_arguments(const ir::Program& program, const Case& which, std::uint64_t seed);
 
-/// Dense memory for a tensor of the program, every byte `poison`.
-TensorArgument make_output(const ir::Program& program, ir::TensorId tensor, const std::vector<std::int64_t>& symbols, unsigned char poison);
+/// Memory for a tensor of the program, every byte `poison`; dense, unless the case names a layout for it (`y=/strided`).
+TensorArgument make_output(const ir::Program& program, ir::TensorId tensor, const Case& which, const std::vector<std::int64_t>& symbols, unsigned char poison);
 
 /// What the interpreter takes.
 compiler::Arguments interpreter_arguments(const ir::Program& program, const CaseArguments& arguments);

@@ -71,7 +71,7 @@ std::string run_device(const std::string& text, const Case& which, const ir::Pro
   for (ir::TensorId id = 0; id < program.tensors.size(); ++id) {
     const ir::Tensor& t = program.tensors[id];
     if (t.role != ir::Role::output || t.entry) continue;
-    written.push_back(make_output(program, id, arguments.symbols, poison));
+    written.push_back(make_output(program, id, which, arguments.symbols, poison));
   }
   std::size_t next = 0;
   for (ir::TensorId id = 0; id < program.tensors.size(); ++id) {

@@ -94,10 +94,13 @@ Verdict judge(const std::string& text, const Case& which, const JudgeOptions& as
     if (!report.ok) return fail(Outcome::wrong, report.message);
     const std::string again = run_device(text, which, program, arguments, options, 0x5a, second);
     if (!again.empty()) return fail(Outcome::fault, "second run: " + again);
-    for (std::size_t i = 0; same_bits && i < first.size(); ++i) {
+    for (std::size_t i = 0; i < first.size(); ++i) {
       const std::size_t bytes = first[i].bytes.size(), element = size_of(first[i].type);
+      const std::vector<bool> covered = first[i].covered();
       for (std::size_t at = 0; at < bytes; ++at)
-        if (first[i].bytes.data()[at] != second[i].bytes.data()[at])
+        if (const std::byte now = second[i].bytes.data()[at]; !covered[at] && (first[i].bytes.data()[at] != std::byte{0xff} || (now != std::byte{0xff} && now != std::byte{0x5a})))
+          return fail(Outcome::wrong, fmt::format("{}: byte {} between its elements was written", first[i].name, at));
+        else if (same_bits && covered[at] && first[i].bytes.data()[at] != now)
           return fail(Outcome::unstable, fmt::format("{}: element {} differs between two runs over different poison", first[i].name, at / element));
     }
     return verdict;

@@ -258,8 +258,8 @@ class KernelPrinter {
   void combine_parts(const tile::For& loop);
   bool stores_quads(const tile::Nest& nest, const tile::Dim& dim) const;  // these three: quads.cpp
   void quad_nest(const tile::Nest& nest, const tile::Dim& row, const tile::Dim& column, bool along_rows);
-  void quad_words(const tile::Nest& nest, const tile::Dim& row, const tile::Dim& column, const std::string& row_limit,
-                  const std::string& column_limit, const std::map<std::size_t, std::string>& words);
+  void quad_words(const tile::Nest& nest, const tile::Dim& column, const std::string& column_limit,
+                  const std::map<std::size_t, std::string>& words, const std::string& at);
   void contraction_nest(const tile::Nest& nest);
   void left_fragments(const tile::Nest& nest, const Contraction& c, const tile::Dim& row, const tile::Dim& inner,
                       const std::string& inner_limit, const std::string& row_limit, const std::string& to);

@@ -47,27 +47,28 @@ void KernelPrinter::quad_nest(const Nest& nest, const Dim& row, const Dim& colum
   }
   const std::string row_limit = limit_text(row, a.rows()), column_limit = limit_text(column, tiles * 8);
   std::map<std::size_t, std::string> words;  // by update
-  const auto hoist_bodies = [&] {
-    column_begin_ = column.begin;
-    for (const Update& u : nest.updates) hoist(u.body, column.index, written);
-  };
-  const auto open_words = [&] {
+  const auto declare_words = [&] {
     for (std::size_t i = 0; i < nest.updates.size(); ++i) {
       if (in_registers(nest.updates[i].target)) continue;
       words[i] = fresh("words");
-      line(fmt::format("unsigned {}[4] = {{0u, 0u, 0u, 0u}};", words[i]));
+      line(fmt::format("unsigned {}[{}][4] = {{}};", words[i], along_rows ? tiles / 2 : (tiles + 3) / 4));
     }
-    line("#pragma unroll");
-    open("for (int part = 0; part < 4; ++part)");
+  };
+  // All words of a row. Rows that do not exist are not read, nor are such columns.
+  const auto fill_words = [&] {
+    const bool guarded = reads && !row_limit.empty();
+    if (guarded) open(fmt::format("if (d{} < {})", row.index, row_limit));
     scopes_.emplace_back();
-  };
-  const auto close_words = [&] {
-    if (along_rows)
-      for (const auto& [i, name] : words) line(fmt::format("{0}[part] = quern_transposed({0}[part]);", name));
-    scopes_.pop_back();
+    column_begin_ = column.begin;
+    for (const Update& u : nest.updates) hoist(u.body, column.index, written);
+    line("#pragma unroll");
+    open(fmt::format("for (int ct = 0; ct < {}; ++ct)", tiles));
+    quad_words(nest, column, reads ? column_limit : "", words, along_rows ? "[ct / 2][ct % 2 * 2 + h]" : "[ct / 4][ct % 4]");
     close();
+    scopes_.pop_back();
+    if (guarded) close();
   };
-  // What goes out: two times 16 neighbours. `there`: the first column of `side`; `left`: how many of them exist, of those that are.
+  // What goes out at once: two times 16 neighbours. `there`: the first column of `side`; `left`: how many exist from there on.
   const auto store_words = [&](const std::string& there, const std::string& left) {
     line(fmt::format("unsigned short* to[{}][2];", words.size()));
     line("int valid[2];");
@@ -86,51 +87,53 @@ void KernelPrinter::quad_nest(const Nest& nest, const Dim& row, const Dim& colum
     scopes_.pop_back();
     close();
     k = 0;
-    for (const auto& [i, name] : words) line(fmt::format("quern_store_quad(to[{}], valid, {}, lane);", k++, name));
+    for (const auto& [i, name] : words) line(fmt::format("quern_store_quad(to[{}], valid, {}[piece], lane);", k++, name));
   };
-  const std::string columns = column_limit.empty() ? std::to_string(tiles * 8) : column_limit;
-  if (!along_rows) {
-    open_rows(row);
-    hoist_bodies();
-    line(fmt::format("const int columns = {};", row_limit.empty() ? columns : fmt::format("d{} < {} ? {} : 0", row.index, row_limit, columns)));
+  const auto open_pieces = [&](int pieces) {
     line("#pragma unroll");
-    open(fmt::format("for (int quad = 0; quad < {}; ++quad)", (tiles + 3) / 4));
-    open_words();
-    line("const int ct = quad * 4 + part;");
-    if (tiles % 4 != 0) line(fmt::format("if (ct >= {}) break;", tiles));
-    quad_words(nest, row, column, reads ? row_limit : "", reads ? column_limit : "", words);
-    close_words();
+    open(fmt::format("for (int piece = 0; piece < {}; ++piece)", pieces));
     scopes_.emplace_back();
-    store_words("quad * 32 + side * 16", fmt::format("columns - d{}", column.index));
+  };
+  if (!along_rows) {
+    const std::string columns = column_limit.empty() ? std::to_string(tiles * 8) : column_limit;
+    open_rows(row);
+    declare_words();
+    fill_words();
+    line(fmt::format("const int columns = {};", row_limit.empty() ? columns : fmt::format("d{} < {} ? {} : 0", row.index, row_limit, columns)));
+    open_pieces((tiles + 3) / 4);
+    store_words("piece * 32 + side * 16", fmt::format("columns - d{}", column.index));
     scopes_.pop_back();
     close();
     close_loops();
   } else {
     line("#pragma unroll");
     open(fmt::format("for (int rt = 0; rt < {}; ++rt)", a.row_tiles));
+    declare_words();
     line("#pragma unroll");
-    open(fmt::format("for (int two = 0; two < {}; ++two)", tiles / 2));
-    open_words();
-    line("const int h = part % 2, ct = two * 2 + part / 2;");
-    declare_row(row);
-    hoist_bodies();
-    quad_words(nest, row, column, reads ? row_limit : "", reads ? column_limit : "", words);
-    close_words();
+    open("for (int h = 0; h < 2; ++h)");
     scopes_.emplace_back();
+    declare_row(row);
+    fill_words();
+    scopes_.pop_back();
+    close();
+    open_pieces(tiles / 2);
+    line("#pragma unroll");
+    open("for (int j = 0; j < 4; ++j)");
+    for (const auto& [i, name] : words) line(fmt::format("{0}[piece][j] = quern_transposed({0}[piece][j]);", name));
+    close();
     line("const int h = 0;");
     declare_row(row, "");
     const std::string rows = fmt::format("{} - d{}", row_limit.empty() ? std::to_string(a.rows()) : row_limit, row.index);
-    store_words("two * 16 + side * 8 + lane / 4", column_limit.empty() ? rows : fmt::format("d{} < {} ? {} : 0", column.index, column_limit, rows));
+    store_words("piece * 16 + side * 8 + lane / 4", column_limit.empty() ? rows : fmt::format("d{} < {} ? {} : 0", column.index, column_limit, rows));
     close_loops();
   }
   forget(row);
   forget(column);
 }
 
-/// Two columns of a tile, rounded into word `part` of each store. Points beyond the limits are not read, if any are given.
-void KernelPrinter::quad_words(const Nest& nest, const Dim& row, const Dim& column, const std::string& row_limit, const std::string& column_limit,
-                               const std::map<std::size_t, std::string>& words) {
-  open(row_limit.empty() ? "" : fmt::format("if (d{} < {})", row.index, row_limit));
+/// Two columns of tile `ct`, rounded into word `at` of each store; columns beyond `column_limit`, if any, are not read.
+void KernelPrinter::quad_words(const Nest& nest, const Dim& column, const std::string& column_limit, const std::map<std::size_t, std::string>& words,
+                               const std::string& at) {
   scopes_.emplace_back();
   for (const auto& [i, name] : words) {
     VectorStore s;
@@ -158,12 +161,11 @@ void KernelPrinter::quad_words(const Nest& nest, const Dim& row, const Dim& colu
   scopes_.pop_back();
   close();
   for (const auto& [i, name] : words)
-    line(fmt::format("{0}[part] = {1}x2_bits({2}[0], {2}[1]);", name, program_.tensors[nest.updates[i].target].type == DType::bf16 ? "bf16" : "f16", vector_stores_.at(i).array));
+    line(fmt::format("{0}{1} = {2}x2_bits({3}[0], {3}[1]);", name, at, program_.tensors[nest.updates[i].target].type == DType::bf16 ? "bf16" : "f16", vector_stores_.at(i).array));
   pairs_.clear();
   vector_reads_.clear();
   vector_stores_.clear();
   scopes_.pop_back();
-  close();
 }
 
 }  // namespace quern::cuda
