@@ -70,7 +70,7 @@ struct Data {
 class Export {
  public:
   Export(const LoadedKernel& loaded, const std::string& target_name)
-      : loaded_(loaded), program_(loaded.program), target_(quern::cuda::target_named(target_name).value()), target_name_(target_name), binding_(program_) {
+      : program_(loaded.program), target_(quern::cuda::target_named(target_name).value()), target_name_(target_name), binding_(program_) {
     for (const ir::Symbol& s : program_.symbols) {
       if (!s.value) throw Failure(ExitCode::usage, fmt::format("a program of its own has fixed sizes: --set {}=...", s.name));
       symbols_.push_back(*s.value);
@@ -345,7 +345,6 @@ class Export {
       "    float ms = 0;\n    CHECK(cudaEventElapsedTime(&ms, begin, end));\n    times.push_back(ms * 50);\n  }\n  std::sort(times.begin(), times.end());\n"
       "  std::printf(\"%s: best %.2f us, median %.2f us of 30 batches of 20\\n\", device.name, times.front(), times[times.size() / 2]);\n  return wrong != 0;\n}\n";
 
-  const LoadedKernel& loaded_;
   const ir::Program& program_;
   quern::cuda::Target target_;
   std::string target_name_;
