@@ -29,6 +29,7 @@ std::vector<std::string> pass_names() {
   for (const compiler::Pass& pass : compiler::passes()) {
     if (std::find(names.begin(), names.end(), pass.name) == names.end()) names.emplace_back(pass.name);
   }
+  names.emplace_back("warp_roles");  // a choice of plans on GPUs rather than a pass, switched off like one
   return names;
 }
 

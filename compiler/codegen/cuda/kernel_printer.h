@@ -281,6 +281,7 @@ class KernelPrinter {
   void loading_role();
   void computing_role();
   void fill(const Ring& ring);
+  void walk_blocks(const std::string& x, const std::string& end);
   void walk(const std::vector<Step>& steps, bool whole);
   void do_step(const Step& step, bool whole);
   void issue_products(const tile::Nest& nest);

@@ -320,61 +320,7 @@ void KernelPrinter::computing_role() {
     const std::string begin = value(loop.begin), end = value(loop.end), x = fmt::format("x{}", loop.index);
     line(fmt::format("long long {} = {};", x, begin));
     indices_[loop.index] = x;
-    auto next = [&] { line(fmt::format("{} += {};", x, loop.step)); };
-    // What the conditions read of memory does not change from block to block.
-    for (const tile::Statement& st : loop.body)
-      if (const auto* c = std::get_if<tile::If>(&st.node))
-        compiler::for_each_node(pool_, c->condition, [&](Expr e) { if (pool_[e].op == Op::read && !pool_.depends_on(e, loop.index)) value(e); });
-    // With masks there is one loop for all blocks.
-    auto name_whole = [&] {
-      loop_ends_.clear();
-      const std::string is_whole = whole_block(loop, true, loop_ends_);
-      if (is_whole.empty()) return std::string();
-      line(fmt::format("const bool whole = {};", is_whole));
-      return std::string("whole");
-    };
-    if (s.peeled) {
-      open(fmt::format("if ({} < {})", x, end));
-      scopes_.emplace_back();
-      is_whole_ = name_whole();
-      walk(s.first, s.same_steps && is_whole_.empty());
-      scopes_.pop_back();
-      next();
-    }
-    if (s.same_steps) {
-      line("#pragma unroll 1");
-      open(fmt::format("for (; {} < {}; {} += {})", x, end, x, loop.step));
-      scopes_.emplace_back();
-      is_whole_ = name_whole();
-      walk(s.steady, is_whole_.empty());
-      scopes_.pop_back();
-      close();
-    } else {
-    // Runs of whole blocks and runs of others: each has a loop of its own.
-    line("#pragma unroll 1");
-    open(fmt::format("while ({} < {})", x, end));
-    scopes_.emplace_back();
-    bool tested = false;
-    for (const bool whole : {true, false}) {
-      if (!whole && !tested) continue;
-      line("#pragma unroll 1");
-      open("do");
-      scopes_.emplace_back();
-      const std::string is_whole = name_whole();
-      tested = !is_whole.empty();
-      if (tested) line(whole ? "if (!whole) break;" : "if (whole) break;");
-      is_whole_.clear();
-      scopes_.emplace_back();
-      walk(s.steady, whole);
-      scopes_.pop_back();
-      next();
-      scopes_.pop_back();
-      close(fmt::format(" while ({} < {});", x, end));
-      if (whole && tested) line(fmt::format("if ({} >= {}) break;", x, end));
-    }
-    scopes_.pop_back();
-    close();
-    }
+    walk_blocks(x, end);
     indices_.erase(loop.index);
     if (s.peeled) {
       walk(s.last, true);
@@ -384,6 +330,63 @@ void KernelPrinter::computing_role() {
     walk(s.after, true);
   });
   if (turns) line("if (group == 0) quern_barrier_sync(1, 256);  // the last turn is nobody's");
+}
+
+/// The loop of the computing warps: the steps of the first block where blocks overlap, then those of the others.
+void KernelPrinter::walk_blocks(const std::string& x, const std::string& end) {
+  const Schedule& s = *schedule_;
+  const tile::For& loop = *s.loop;
+  // What the conditions read of memory does not change from block to block.
+  for (const tile::Statement& st : loop.body)
+    if (const auto* c = std::get_if<tile::If>(&st.node))
+      compiler::for_each_node(pool_, c->condition, [&](Expr e) { if (pool_[e].op == Op::read && !pool_.depends_on(e, loop.index)) value(e); });
+  auto name_whole = [&] {
+    loop_ends_.clear();
+    const std::string is_whole = whole_block(loop, true, loop_ends_);
+    if (is_whole.empty()) return std::string();
+    line(fmt::format("const bool whole = {};", is_whole));
+    return std::string("whole");
+  };
+  if (s.peeled) {
+    open(fmt::format("if ({} < {})", x, end));
+    scopes_.emplace_back();
+    is_whole_ = name_whole();
+    walk(s.first, s.same_steps && is_whole_.empty());
+    scopes_.pop_back();
+    line(fmt::format("{} += {};", x, loop.step));
+  }
+  // With masks one loop does for all blocks; else runs of whole blocks and runs of others have a loop each.
+  line("#pragma unroll 1");
+  if (s.same_steps) {
+    open(fmt::format("for (; {} < {}; {} += {})", x, end, x, loop.step));
+    scopes_.emplace_back();
+    is_whole_ = name_whole();
+    walk(s.steady, is_whole_.empty());
+    scopes_.pop_back();
+    close();
+    return;
+  }
+  open(fmt::format("while ({} < {})", x, end));
+  scopes_.emplace_back();
+  bool tested = false;
+  for (const bool whole : {true, false}) {
+    if (!whole && !tested) continue;
+    line("#pragma unroll 1");
+    open("do");
+    scopes_.emplace_back();
+    tested = !name_whole().empty();
+    if (tested) line(whole ? "if (!whole) break;" : "if (whole) break;");
+    is_whole_.clear();
+    scopes_.emplace_back();
+    walk(s.steady, whole);
+    scopes_.pop_back();
+    line(fmt::format("{} += {};", x, loop.step));
+    scopes_.pop_back();
+    close(fmt::format(" while ({} < {});", x, end));
+    if (whole && tested) line(fmt::format("if ({} >= {}) break;", x, end));
+  }
+  scopes_.pop_back();
+  close();
 }
 
 void KernelPrinter::walk(const std::vector<Step>& steps, bool whole) {
@@ -432,7 +435,7 @@ void KernelPrinter::issue_products(const Nest& nest) {
   open("");
   scopes_.emplace_back();
   in_fragment_ = true;
-  const Dim &row = dim_of(nest, arranged_->row), &inner = dim_of(nest, c.inner), &column = dim_of(nest, c.column);
+  const Dim &row = dim_of(nest, arranged_->row), &inner = dim_of(nest, c.inner);
   const Expr self = pool_.read(u.target, program_.tensors[u.target].type, u.subscripts);
   bool fresh_sums = !u.start;
   if (u.start && u.start != self) {
@@ -455,7 +458,6 @@ void KernelPrinter::issue_products(const Nest& nest) {
       start_sums(nest);
     }
   }
-  (void)column;
   const int steps = static_cast<int>((extent_of(pool_, inner)->most + 15) / 16);
   auto operand = [&](std::size_t side, int step) {
     const Ring& r = ring_of(c.tiles[side]);
