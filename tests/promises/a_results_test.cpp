@@ -241,6 +241,7 @@ TEST_CASE("A5: a row's bits do not depend on how many rows there are") {
       INFO(p.text << "\n" << rows << " rows");
       CHECK(std::memcmp(part.data(), whole.data(), static_cast<std::size_t>(part.count()) * size_of(part.type())) == 0);
     }
-    CHECK(kernel.counters().compiles == 1);
+    // One kernel for all; another test may have made it.
+    CHECK(kernel.counters().compiles + kernel.counters().loads <= 1);
   }
 }
