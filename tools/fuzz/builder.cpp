@@ -139,7 +139,7 @@ std::string Builder::finish() {
         kind = k < 62 ? "normal" : k < 68 ? "wide" : k < 74 ? "large" : k < 80 ? "constant" : k < 85 ? "integers" : k < 88 ? "zeros"
              : k < 92 ? "special" : k < 95 ? "subnormal" : k < 98 ? "cancelling" : "positive";
       } else kind = rng.chance(85) ? "normal" : "any";
-      settings[t.name] = kind;
+      settings[t.name] = !t.shape.empty() ? kind : is_float(t.type) ? "0.75" : "1";  // of rank 0: a number, not a tensor
     }
     if (!t.shape.empty() && rng.chance(35))
       settings[t.name] += rng.pick({"/transposed", "/reversed", "/strided", "/offset", "/padded", t.inout ? "/offset" : "/broadcast"});
