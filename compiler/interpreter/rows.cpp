@@ -173,7 +173,8 @@ void Machine<R>::softmax_row(const Form& f, V* row, const std::vector<Member>& m
       row[i] = V::real(0);
       continue;
     }
-    const R r = weights[i] / total;
+    // By the reference's values this one has no weight, and where none is known to have one there is no sum to divide by.
+    const R r = members[i] == Member::maybe_no || !(total > 0) ? R(0) : weights[i] / total;
     const auto size = static_cast<double>(r);
     double e = lost ? 1 : size * ((1 + errors[i]) * (1 + 6 * p.eps) / (1 - share) - 1) + 4 * p.tiny;
     if (members[i] != Member::yes) e = 1;
