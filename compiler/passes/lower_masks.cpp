@@ -44,7 +44,11 @@ class Follow {
     for (Expr a : n.args) args.push_back(at(a)), moved |= args.back() != Becomes::itself;
     if (!moved) return Becomes::itself;
     switch (n.op) {
-      case Op::cast: return is_float(n.type) ? args[0] : Becomes::unknown;
+      case Op::cast: {
+        // fp8 saturates: its lowest value is finite.
+        const bool saturates = n.type == DType::e4m3 || n.type == DType::e5m2;
+        return is_float(n.type) && (args[0] == Becomes::zero || !saturates) ? args[0] : Becomes::unknown;
+      }
       case Op::sub: return args[0] == Becomes::lowest && args[1] == Becomes::itself && is_not_lowest(n.args[1]) ? Becomes::lowest : Becomes::unknown;
       case Op::mul:
         for (std::size_t side = 0; side < 2; ++side)

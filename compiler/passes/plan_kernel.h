@@ -19,8 +19,6 @@ struct RoleShape {
   int groups = 0;                   // 64 rows each; 0 = none
   std::int64_t stream_block = 64;   // of a streamed index
   std::int64_t columns = 256;       // of a product's result
-
-  friend bool operator==(const RoleShape&, const RoleShape&) = default;
 };
 
 struct KernelPlan {

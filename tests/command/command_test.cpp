@@ -185,6 +185,11 @@ TEST_CASE("inspect and explain show every stage") {
   const Output assembly = run_quern({"inspect", "-", "--emit=asm", "--set", "D=16"}, kAttention);
   CHECK((assembly.status == 0 || assembly.status == 6));
 
+  // A choice of plans is switched off like a pass.
+  const char* product = "kernel product(a: f16[M,K], b: f16[K,N]) -> (c: f16[M,N]) { c[m,n] = sum[k](a[m,k] * b[k,n]) }\n";
+  CHECK(has(run_quern({"inspect", "-", "--emit=tile", "--on", "cuda:sm_90a"}, product).out, " groups 2 "));
+  CHECK(!has(run_quern({"inspect", "-", "--emit=tile", "--on", "cuda:sm_90a", "--off", "warp_roles"}, product).out, " groups "));
+
   const Output text = run_quern({"explain", "-", "--set", "M=64", "--set", "N=64", "--set", "D=16"}, kAttention);
   CHECK(text.status == 0);
   CHECK(has(text.out, "Becomes 1 kernel\n"));

@@ -42,6 +42,12 @@ std::optional<DimExtent> extent_of(const ExprPool& pool, const Dim& dim) {
   return std::nullopt;
 }
 
+Expr copied_read(const ExprPool& pool, const Nest& copy) {
+  Expr e = copy.updates[0].body;
+  while (pool[e].op == Op::cast) e = pool[e].args[0];
+  return e;
+}
+
 bool steps_with(const ExprPool& pool, Expr subscript, IndexId index) {
   const Node& n = pool[subscript];
   const auto bare = [&](Expr e) { return pool[e].op == Op::index && static_cast<IndexId>(pool[e].payload) == index; };
@@ -435,7 +441,7 @@ std::optional<Arrangement> Arranger::run() {
     if (kernel.groups > 0) result.warps = 4 * kernel.groups;
     else if (block->most % 64 != 0) result.warps = block->most % 32 == 0 ? 2 : 1;
     result.row_tiles = static_cast<int>(block->most / (16 * result.warps));
-    bool ok = result.rows() == block->most;
+    bool ok = result.rows() == block->most && (kernel.groups == 0 || result.row_tiles == 1);
     for (const Nest* n : found) {
       const auto c = contraction(*n);
       if (!c) { ok = false; break; }

@@ -70,5 +70,7 @@ std::optional<std::int64_t> constant_difference(const ir::ExprPool& pool, ir::Ex
 
 /// `index`, or `index` plus or minus what does not depend on it: neighbours of one are neighbours of the other.
 bool steps_with(const ir::ExprPool& pool, ir::Expr subscript, ir::IndexId index);
+/// What a copy reads, below the casts of its body.
+ir::Expr copied_read(const ir::ExprPool& pool, const tile::Nest& copy);
 
 }  // namespace quern::cuda

@@ -20,9 +20,7 @@ using tile::Nest;
 void KernelPrinter::issue_copy(const Nest& nest, const std::string& to) {
   const tile::Update& u = nest.updates[0];
   const OperandTile& tile = arranged_->operands.at(u.target);
-  Expr e = u.body;
-  while (pool_[e].op == Op::cast) e = pool_[e].args[0];
-  const Node source = pool_[e];
+  const Node source = pool_[copied_read(pool_, nest)];
   const auto from = static_cast<TensorId>(source.payload);
   open("");
   scopes_.emplace_back();

@@ -67,10 +67,16 @@ void KernelPrinter::declare_registers() {
 }
 
 /// Points of the dim that exist, as text; empty when all of its block do.
-std::string KernelPrinter::limit_text(const Dim& dim, std::int64_t padded) {
+bool KernelPrinter::fills(const Dim& dim, std::int64_t padded) const {
   const auto extent = extent_of(pool_, dim);
   if (!extent) throw std::logic_error("a dim of a fragment has no bound");
-  if (!extent->limit || whole_ends_.contains(dim.end)) return extent->most >= padded ? "" : std::to_string(extent->most);
+  return (!extent->limit || whole_ends_.contains(dim.end)) && extent->most >= padded;
+}
+
+std::string KernelPrinter::limit_text(const Dim& dim, std::int64_t padded) {
+  if (fills(dim, padded)) return "";
+  const auto extent = extent_of(pool_, dim);
+  if (!extent->limit || whole_ends_.contains(dim.end)) return std::to_string(extent->most);
   const std::string name = fresh("limit");
   line(fmt::format("const int {} = (int)max(min({} - {}, {}ll), 0ll);", name, value(extent->limit), value(dim.begin), extent->most));
   return name;
@@ -234,7 +240,7 @@ bool KernelPrinter::largest_by_integers(const Nest& nest, const Dim& row, const 
   if (u.kind != UpdateKind::reduce || u.reducer != Reducer::max || u.domain || u.result || !u.start || body.op != Op::read || body.type != DType::f32 || pool_.type(u.start) != DType::f32) return false;
   const auto scores = static_cast<TensorId>(body.payload);
   // What comes out of arithmetic has no other NaN.
-  if (!scores_.contains(scores) || arranged_->registers.at(scores).size() != 2 || pool_.depends_on(u.start, column.index) || !limit_text(column, arranged_->column_tiles.at(column.index) * 8).empty()) return false;
+  if (!scores_.contains(scores) || arranged_->registers.at(scores).size() != 2 || pool_.depends_on(u.start, column.index) || !fills(column, arranged_->column_tiles.at(column.index) * 8)) return false;
   const int tiles = arranged_->column_tiles.at(column.index);
   const std::string at = fmt::format("tile{}[rt]", scores);
   open_rows(row);

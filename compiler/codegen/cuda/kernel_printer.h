@@ -179,7 +179,8 @@ class KernelPrinter {
   int open_domain(ir::Expr domain);
   void close_domain(int opened);
   void combine_team(const Split& split, const tile::Update& update, const Accumulation& sum);
-  void finish(const tile::Update& update, const Accumulation& sum);
+  using Store = void (KernelPrinter::*)(ir::TensorId tensor, const std::vector<ir::Expr>& subscripts, const std::string& value, DType from);
+  void finish(const tile::Update& update, const Accumulation& sum, Store to = &KernelPrinter::store);
   void scan_step(const tile::Update& update, const Accumulation& sum);
   void scatter(const tile::Update& update);
   std::string combined(const tile::Update& update, DType type, const std::string& a, const std::string& b) const;
@@ -217,7 +218,6 @@ class KernelPrinter {
   void row_values(const tile::Nest& nest);
   void hold(ir::Expr read, const std::string& name);
   void combine_row(const tile::Update& update, const Accumulation& sum, int pass);
-  void finish_row(const tile::Update& update, const Accumulation& sum);
   void store_row(ir::TensorId tensor, const std::vector<ir::Expr>& subscripts, const std::string& value, DType from);
 
   // Blocks of results in registers (register_blocks.cpp).
@@ -242,6 +242,8 @@ class KernelPrinter {
   std::string register_element(ir::TensorId tensor) const;
   bool is_constant_of_task(ir::Expr read) const;
   void declare_registers();
+  /// Every point up to `padded` exists.
+  bool fills(const tile::Dim& dim, std::int64_t padded) const;
   std::string limit_text(const tile::Dim& dim, std::int64_t padded);
   void open_rows(const tile::Dim& row);
   void declare_row(const tile::Dim& row, const char* of_lane = " + lane / 4");

@@ -34,8 +34,7 @@ bool fits(const ir::Program& program, const tile::Kernel& kernel, const Target& 
 }
 
 /// By kernel: blocks for roles, where they are possible.
-std::map<std::size_t, RoleShape> choose_roles(const ir::Program& program, const compiler::CompileOptions& options, const Target& target) {
-  compiler::PlanInput plan = options.plan;
+std::map<std::size_t, RoleShape> choose_roles(const ir::Program& program, compiler::PlanInput plan, const Target& target) {
   const tile::Module plain = compiler::lower_to_tiles(program, plan);
   std::map<std::size_t, RoleShape> chosen;
   for (std::size_t k = 0; k < plain.kernels.size(); ++k) {
@@ -64,7 +63,7 @@ tile::Module lower_for_cuda(ir::Program program, const CudaOptions& options, con
   compile.plan.layouts = options.layouts;
   compile.plan.target.vector_bytes = 128;
   compile.plan.target.registers = 32;
-  if (options.target.sm == 90 && options.target.accelerated && !passes.off.contains("warp_roles")) compile.plan.roles = choose_roles(program, compile, options.target);
+  if (options.target.sm == 90 && options.target.accelerated && !passes.off.contains("warp_roles")) compile.plan.roles = choose_roles(program, compile.plan, options.target);
   return compiler::lower(std::move(program), compile);
 }
 

@@ -46,9 +46,7 @@ void KernelPrinter::place_rings() {
     at += r.bytes() * r.stages;
     barriers += 16 * r.stages;
     // Columns, rows, then the other axes from the last one on.
-    Expr e = r.copy->updates[0].body;
-    while (pool_[e].op == Op::cast) e = pool_[e].args[0];
-    const Node source = pool_[e];
+    const Node source = pool_[copied_read(pool_, *r.copy)];
     TensorMap map;
     map.tensor = static_cast<TensorId>(source.payload);
     map.axes = {static_cast<int>(r.column_axis), static_cast<int>(r.row_axis)};
@@ -215,11 +213,8 @@ void KernelPrinter::loading_role() {
 }
 
 void KernelPrinter::fill(const Ring& r) {
-  const tile::Update& u = r.copy->updates[0];
   const OperandTile& tile = arranged_->operands.at(r.tile);
-  Expr e = u.body;
-  while (pool_[e].op == Op::cast) e = pool_[e].args[0];
-  const Node source = pool_[e];
+  const Node source = pool_[copied_read(pool_, *r.copy)];
   const auto from = static_cast<TensorId>(source.payload);
   const std::size_t number = static_cast<std::size_t>(&r - schedule_->rings.data());
   if (!r.copy->note.empty()) line(comment(r.copy->note));

@@ -112,9 +112,7 @@ bool Scheduler::add_ring(const Nest& copy, bool walked) {
   ring.rows = tile.rows;
   ring.pieces = (tile.columns + 63) / 64;
   if (ring.rows > 256) return no("a tile has more than 256 rows");
-  Expr e = u.body;
-  while (pool_[e].op == Op::cast) e = pool_[e].args[0];
-  const Node& source = pool_[e];
+  const Node& source = pool_[copied_read(pool_, copy)];
   const std::size_t rank = source.args.size();
   if (rank < 2 || rank > 5) return no("tensor maps have 2 to 5 axes");
   int along_rows = 0, along_columns = 0;

@@ -169,7 +169,7 @@ void KernelPrinter::row_nest(const Nest& nest, int& passes) {
   vector_reads_ = held;
   for (const Accumulation& s : sums) {
     combine_row(nest.updates[s.update], s, passes++);
-    finish_row(nest.updates[s.update], s);
+    finish(nest.updates[s.update], s, &KernelPrinter::store_row);
   }
   scopes_.pop_back();
   close();
@@ -207,27 +207,6 @@ void KernelPrinter::combine_row(const Update& u, const Accumulation& s, int pass
   if (!s.position.empty()) line(fmt::format("{} = passed_at[from];", s.position));
   for (int step = 1; 32 * step < (width ? width : launch.threads); step *= 2) shuffle(step, width == 0 && step > 1 ? fmt::format("if (warps > {})", step) : "");
   close();
-}
-
-/// start ⊕ sum, then the result, in every thread.
-void KernelPrinter::finish_row(const Update& u, const Accumulation& s) {
-  scopes_.emplace_back();
-  if (u.start) {
-    const std::string from = cast_text(pool_.type(u.start), s.type, value(u.start));
-    const std::string at = u.start_position ? "(int)" + value(u.start_position) : "-1";
-    if (s.position.empty()) line(fmt::format("{} = {};", s.value, combined(u, s.type, from, s.value)));
-    else line(fmt::format("quern_{}({}, {}, {}, {});", name(u.reducer), s.value, s.position, from, at));
-  }
-  accumulator_[0] = s.value;
-  accumulator_[1] = s.position;
-  if (s.position.empty() || u.has_value_target) {
-    const std::string x = u.result ? value(u.result) : s.value;
-    store_row(u.target, u.subscripts, x, u.result ? pool_.type(u.result) : s.type);
-  }
-  if (u.has_position_target) store_row(u.position_target, u.subscripts, s.position, DType::i32);
-  accumulator_[0].clear();
-  accumulator_[1].clear();
-  scopes_.pop_back();
 }
 
 }  // namespace quern::cuda

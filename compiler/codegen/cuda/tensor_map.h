@@ -12,6 +12,8 @@ namespace quern::cuda {
 
 inline constexpr std::size_t kMapBytes = 128, kMapAlignment = 64;  // of a map in the parameter block
 inline constexpr int kMostMapAxes = 5;
+/// Coordinates are 32-bit integers with a sign, of a box's start that may lie a block beyond the end.
+inline constexpr std::int64_t kMostMapExtent = 0x7fffffff - 1024;
 
 /// What cuTensorMapEncodeTiled takes, the fastest axis first. Entries beyond the rank are 0.
 struct MapNumbers {
@@ -37,7 +39,7 @@ bool map_numbers(const TensorMap& map, std::uint64_t address, const Extent& exte
   if (address == 0 || address % 16 != 0) return false;
   for (std::size_t i = 0; i < map.axes.size(); ++i) {
     const std::int64_t n = extent(map.axes[i]), elements = n == 1 ? (i == 0 ? 1 : 8) : stride(map.axes[i]);
-    if (n < 1 || n > std::int64_t{1} << 32) return false;
+    if (n < 1 || n > kMostMapExtent) return false;
     numbers.extents[i] = static_cast<std::uint64_t>(n);
     numbers.box[i] = map.box[i];
     if (i == 0 && elements != 1) return false;

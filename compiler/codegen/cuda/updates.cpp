@@ -240,7 +240,7 @@ void KernelPrinter::combine_team(const Split& split, const Update& u, const Accu
 }
 
 /// By one thread of the team: start ⊕ sum, then the result.
-void KernelPrinter::finish(const Update& u, const Accumulation& s) {
+void KernelPrinter::finish(const Update& u, const Accumulation& s, Store to) {
   scopes_.emplace_back();
   if (u.start) {
     const std::string from = cast_text(pool_.type(u.start), s.type, value(u.start));
@@ -255,9 +255,9 @@ void KernelPrinter::finish(const Update& u, const Accumulation& s) {
   accumulator_[1] = s.position;
   if (!has_position(u.reducer) || u.has_value_target) {
     const std::string x = u.result ? value(u.result) : s.value;
-    store(u.target, u.subscripts, x, u.result ? pool_.type(u.result) : s.type);
+    (this->*to)(u.target, u.subscripts, x, u.result ? pool_.type(u.result) : s.type);
   }
-  if (u.has_position_target) store(u.position_target, u.subscripts, s.position, DType::i32);
+  if (u.has_position_target) (this->*to)(u.position_target, u.subscripts, s.position, DType::i32);
   accumulator_[0].clear();
   accumulator_[1].clear();
   scopes_.pop_back();
