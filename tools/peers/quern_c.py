@@ -5,8 +5,9 @@ import pathlib
 import torch
 
 _CODES = {torch.float32: (2, 32), torch.float64: (2, 64), torch.float16: (2, 16), torch.bfloat16: (4, 16),
-          torch.int32: (0, 32), torch.int64: (0, 64), torch.int8: (0, 8), torch.uint8: (1, 8), torch.bool: (6, 8)}
-_TYPES = {torch.float64: 0, torch.float32: 1, torch.float16: 2, torch.bfloat16: 3}
+          torch.int32: (0, 32), torch.int64: (0, 64), torch.int8: (0, 8), torch.uint8: (1, 8), torch.bool: (6, 8),
+          torch.float8_e4m3fn: (10, 8), torch.float8_e5m2: (12, 8)}
+_TYPES = {torch.float64: 0, torch.float32: 1, torch.float16: 2, torch.bfloat16: 3, torch.float8_e4m3fn: 4, torch.float8_e5m2: 5}
 
 
 class _DLTensor(ctypes.Structure):
