@@ -216,6 +216,51 @@ TEST_CASE("guards keep reads inside memory and checked reads are reported") {
   }
 }
 
+TEST_CASE("what all lanes share is read without asking which of them want it, where it is there") {
+  for (const std::string& target : kTargets) {
+    for (int depth : {1, 20, 37}) {
+      Bench t;
+      t.options.target = target_named(target);
+      t.options.want_ir = true;
+      const int columns = 37, rows = 5;
+      const auto w = numbers(static_cast<std::size_t>(depth * columns));
+      auto x = numbers(static_cast<std::size_t>(depth * rows), 2);
+      // No lane wants the last row: what is not a number there stays there.
+      if (depth == columns) x[static_cast<std::size_t>((depth - 1) * rows)] = std::nanf("");
+      std::vector<float> lower(static_cast<std::size_t>(columns * rows)), none(lower.size(), 1.f);
+      Expr K = t.symbol("K", depth), N = t.symbol("N", columns), M = t.symbol("M", rows);
+      TensorId W = t.tensor(DType::f32, {K, N}, Role::input, (void*)w.data()), X = t.tensor(DType::f32, {K, M}, Role::input, x.data());
+      TensorId L = t.tensor(DType::f32, {N, M}, Role::output, lower.data()), O = t.tensor(DType::f32, {N, M}, Role::output, none.data());
+      IndexId j = t.index(t.n(0), N), i = t.index(t.n(0), M), k = t.index(t.n(0), K);
+      auto nest_of = [&](TensorId to, Expr row, Expr domain) {
+        Nest nest;
+        nest.dims = {{i, t.n(0), M, 3, false}, {j, t.n(0), N, 2, true}, {k, t.n(0), K, 1, false}};
+        Update u = reduce(Reducer::sum, to, {t.ix(j), t.ix(i)}, {k}, t.pool().mul(t.read(W, {t.ix(k), t.ix(j)}), t.read(X, {row, t.ix(i)})));
+        u.domain = domain;
+        nest.updates = {u};
+        return nest;
+      };
+      t.add(nest_of(L, t.ix(k), t.pool().less(t.ix(k), t.ix(j))));
+      t.compile();
+      CHECK(t.compiled.ir.find("select i1 %") == std::string::npos);  // no address is chosen
+      // The same, where the element need not be there: a read that no lane wants would fault.
+      Expr far = t.pool().add(t.ix(k), t.n(std::int64_t{1} << 40));
+      t.add(nest_of(O, far, t.pool().less(far, t.ix(j))));
+      t.code.reset();
+      t.run();
+      CHECK(t.compiled.ir.find("select i1 %") != std::string::npos);
+      for (int q = 0; q < columns; ++q) {
+        for (int r = 0; r < rows; ++r) {
+          float sum = 0;
+          for (int d = 0; d < std::min(depth, q); ++d) sum += w[static_cast<std::size_t>(d * columns + q)] * x[static_cast<std::size_t>(d * rows + r)];
+          REQUIRE(lower[static_cast<std::size_t>(q * rows + r)] == sum);
+          REQUIRE(none[static_cast<std::size_t>(q * rows + r)] == 0.f);
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("scatter adds every repeat") {
   for (const std::string& target : kTargets) {
     for (int lane : {0, 1}) {

@@ -18,7 +18,7 @@ using ir::Op;
 using llvm::Value;
 
 namespace {
-constexpr std::uint8_t kReads = 1, kChanges = 2;
+constexpr std::uint8_t kReads = 1, kChanges = 2, kGuarded = 4;
 bool constant(Value* v) { return llvm::isa<llvm::Constant>(v); }
 }  // namespace
 
@@ -78,12 +78,20 @@ std::uint8_t Evaluator::traits(Expr e) {
   if (node.op == Op::previous || node.op == Op::accumulator) t |= kChanges;
   if (node.op == Op::read) {
     t |= kReads;
+    if (needs_guard(e)) t |= kGuarded;
     for (ir::TensorId w : written) {
       if (w == static_cast<ir::TensorId>(node.payload)) t |= kChanges;
     }
   }
   for (Expr a : node.args) t |= traits(a);
   return traits_[e.id] = t;
+}
+
+/// One element for all lanes that is there whatever the guard says: reading it costs less than asking whether a lane wants it.
+bool Evaluator::needs_guard(Expr read) {
+  if (depends_on_lane(read)) return true;
+  if (!ranges_) ranges_.emplace(f.program);
+  return !ranges_->in_range(read);
 }
 
 int Evaluator::guard(int parent, Expr condition, bool negated) {
@@ -158,6 +166,8 @@ Known Evaluator::operate(Op op, DType type, std::vector<Known> args) {
 Known Evaluator::evaluate(Expr e, const Point& p, int g) {
   const std::uint8_t t = traits(e);
   if (!(t & kReads)) g = 0;
+  if (!(t & kGuarded))
+    while (guards_[static_cast<std::size_t>(g)].has_lane) g = guards_[static_cast<std::size_t>(g)].parent;
   std::uint32_t mask = dependence(e);
   if (t & kChanges) {
     // Valid at this point of this update only.

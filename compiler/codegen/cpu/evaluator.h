@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "compiler/codegen/cpu/frame.h"
+#include "compiler/passes/ranges.h"
 
 namespace quern::cpu {
 
@@ -142,7 +143,9 @@ class Evaluator {
 
   std::string key(std::uint64_t what, std::uint32_t guard, std::uint32_t mask, const Point& p) const;
   void remember(const std::string& k, const Known& v);
-  std::uint8_t traits(ir::Expr e);  // 1 = contains a read, 2 = changes within the nest
+  std::uint8_t traits(ir::Expr e);  // 1 = contains a read, 2 = changes within the nest, 4 = contains a read that needs its guard
+  bool needs_guard(ir::Expr read);
+  std::optional<compiler::Ranges> ranges_;  // made when first asked for
   Known compute(ir::Expr e, const Point& p, int guard);
   Known compute_index(ir::IndexId id, const Point& p);
   Known compare_linear(ir::Expr e, const Point& p, int guard, bool* done);
