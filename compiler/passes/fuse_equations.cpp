@@ -207,6 +207,10 @@ struct Fuser {
       else std::erase_if(grid, [&](IndexId g) { return !own.contains(g); });
       first = false;
     }
+    // A replicable equation is computed in every task that needs it, there over all of what it reduces.
+    for (std::size_t s : set)
+      for (IndexId a : stages[s].axes)
+        if (!stages[s].is_free(a)) grid.erase(classes.at(a));
     return grid;
   }
 
