@@ -229,7 +229,12 @@ Known Evaluator::compute(Expr e, const Point& p, int g) {
     }
     case Op::where: {
       const Known c = evaluate(node.args[0], p, g);
-      if (auto* known = llvm::dyn_cast<llvm::ConstantInt>(c.value)) return evaluate(node.args[known->isZero() ? 2 : 1], p, g);
+      if (auto* known = llvm::dyn_cast<llvm::ConstantInt>(c.value)) {
+        // The choice may hold for this variant of a loop only.
+        Known taken = evaluate(node.args[known->isZero() ? 2 : 1], p, g);
+        taken.scope = std::max(taken.scope, c.scope);
+        return taken;
+      }
       const Known x = evaluate(node.args[1], p, guard(g, node.args[0], false));
       const Known y = evaluate(node.args[2], p, guard(g, node.args[0], true));
       return operate(Op::where, node.type, {c, x, y});
