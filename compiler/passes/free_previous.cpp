@@ -83,13 +83,14 @@ std::optional<Expr> out_of_sum(Program& program, const Node& n) {
   return total ? total : zero(pool, n.type);
 }
 
-/// Terms leave as they are; what is subtracted or negated turns a maximum into a minimum.
+/// Terms leave as they are, and what is one value all along; what is subtracted or negated turns a maximum into a minimum.
 std::optional<Expr> out_of_extreme(Program& program, const Node& n) {
   ExprPool& pool = program.pool;
   const bool maximum = static_cast<Reducer>(n.payload) == Reducer::max;
   const Op same = maximum ? Op::max : Op::min;
   const Expr body = n.args[0];
   if (!uses_previous(pool, body)) return pool.reduce(static_cast<Reducer>(n.payload), n.axes, body, n.args[1], n.type);
+  if (!pool.depends_on_any(body, n.axes)) return body;
   const Node b = pool[body];
   auto rest_of = [&](Expr inside, bool turned) {
     Node inner = n;

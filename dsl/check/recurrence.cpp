@@ -73,7 +73,7 @@ struct Degrees {
   }
 
   bool leaves_extreme(Expr body, const Node& form, bool maximum) {
-    if (!uses_previous(body)) return true;
+    if (!uses_previous(body) || !pool.depends_on_any(body, form.axes)) return true;
     const Node& n = pool[body];
     const bool same = n.op == (maximum ? Op::max : Op::min);
     if (n.op == Op::neg) return leaves_extreme(n.args[0], form, !maximum);

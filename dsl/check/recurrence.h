@@ -9,8 +9,8 @@ namespace quern::dsl {
 /// `e` uses the `prev` of a scan around it.
 bool uses_previous(const ir::ExprPool& pool, ir::Expr e);
 
-/// `prev` can leave the form: it is a polynomial of degree 4 or less under a sum or mean, a term or an operand of the
-/// same max or min under max and min. Other reducers and axis maps keep it.
+/// `prev` can leave the form: it is a polynomial of degree 4 or less under a sum or mean; a term, an operand of the same
+/// max or min, or in a value that knows no reduced index under max and min. Other reducers and axis maps keep it.
 bool previous_leaves(const ir::ExprPool& pool, ir::Expr form);
 
 }  // namespace quern::dsl

@@ -104,7 +104,7 @@ namespace {
 
 /// A random step of a recurrence out of `prev`, data and numbers.
 std::string random_step(fuzz::Rng& rng, int depth) {
-  if (depth == 0 || rng.chance(15)) return rng.pick<std::string>({"prev", "prev", "prev", "x[t,k]", "w[k]", "0.5", "-2.0"});
+  if (depth == 0 || rng.chance(15)) return rng.pick<std::string>({"prev", "prev", "prev", "x[t,k]", "w[k]", "0.5", "-2.0", "where(k < 0, w[k], 0.0)"});
   const std::string a = random_step(rng, depth - 1), b = random_step(rng, depth - 1);
   switch (rng.below(9)) {
     case 0: case 1: return fmt::format("({} + {})", a, b);
