@@ -104,6 +104,7 @@ struct Form {
   std::uint32_t factor = 0;  // scan: its step is `prev` times this
   std::vector<std::pair<std::uint32_t, bool>> leaving;  // sum, mean: factors that may leave it, and whether they divide
   std::uint32_t rest = 0;    // the term without them; 0: 1
+  std::vector<std::uint32_t> powers;  // sum, mean over a polynomial in `prev`: its terms, summed one by one
   std::vector<std::uint32_t> beside_weights;  // factors beside a difference of weights that may be summed one by one
   bool coarse = false;       // a sum of products that @tf32 may compute with short factors
   std::vector<KeyPart> key;  // what the result depends on besides its own axes

@@ -13,6 +13,7 @@
 #include "compiler/interpreter/code.h"
 #include "compiler/interpreter/interpret.h"
 #include "compiler/interpreter/leaving_factors.h"
+#include "compiler/interpreter/powers_of_previous.h"
 #include "compiler/interpreter/reassociation.h"
 
 namespace quern::interpreter {
@@ -347,7 +348,12 @@ void Compiler::leaving(Form& f, const Node& n, int site) {
   });
   for (const auto& [factor, divides] : parts.factors) f.leaving.push_back({use(factor, site), divides});
   if (parts.rest) f.rest = use(parts.rest, site);
-  if (recurrent(n.args[0])) f.leaving.push_back({use(pool_.previous(n.type), site), false});  // from its polynomial
+  if (recurrent(n.args[0])) {
+    f.leaving.push_back({use(pool_.previous(n.type), site), false});
+    const std::vector<Expr> powers = powers_of_previous(pool_, n.args[0], [&](Expr e) { return recurrent(e); });
+    if (powers.size() > 1)
+      for (Expr e : powers) f.powers.push_back(use(e, site));
+  }
   for (Expr e : parts.beside_weights) f.beside_weights.push_back(use(e, site));
 }
 

@@ -48,6 +48,9 @@ class Memo {
 enum class Member : std::uint8_t { no, yes, maybe_no, maybe_yes };  // maybe_yes: by the reference's values it does
 
 template <class R>
+class Total;
+
+template <class R>
 class Machine {
  public:
   using V = Value<R>;
@@ -136,6 +139,8 @@ class Machine {
   V reduce(const Form& f);
   V sum(const Form& f);
   bool depends_on_rewriting(const Form& f, const V& sum);
+  void add_powers(const Form& f, Member m, std::vector<Total<R>>& sums);
+  void widen_by_powers(const Form& f, const std::vector<Total<R>>& sums, V& whole);
   V whole_sum(const Form& f);
   V multiply(const Form& f);
   V extreme(const Form& f, bool largest);

@@ -67,10 +67,37 @@ bool Machine<R>::depends_on_rewriting(const Form& f, const V& sum) {
   return std::isnan(sum.v) ? infinite && !nan : beside;
 }
 
+/// One point's part of the sums that a polynomial in `prev` becomes (powers_of_previous.h).
+template <class R>
+void Machine<R>::add_powers(const Form& f, Member m, std::vector<Total<R>>& sums) {
+  sums.resize(f.powers.size());
+  if (m != Member::yes) ++open_;
+  for (std::size_t k = 0; k < sums.size(); ++k) {
+    const V v = eval(f.powers[k]);
+    if (m == Member::yes) sums[k].add(v);
+    else sums[k].maybe(v, m == Member::maybe_yes);
+  }
+  if (m != Member::yes) --open_;
+}
+
+/// Each of them rounds by itself, is multiplied with a power of at most four and added to the others.
+template <class R>
+void Machine<R>::widen_by_powers(const Form& f, const std::vector<Total<R>>& sums, V& whole) {
+  if (!std::isfinite(whole.v)) return;
+  double e = 0;
+  for (const Total<R>& t : sums) {
+    const V v = t.finish(precision(f.type), 4 + static_cast<double>(sums.size()));
+    e += std::isfinite(v.v) ? v.e : kInf;
+  }
+  whole.e = std::fmax(whole.e, e);
+}
+
 template <class R>
 Value<R> Machine<R>::sum(const Form& f) {
   Total<R> total;
+  std::vector<Total<R>> powers;
   points(f, 0, [&](V v, Member m) {
+    if (!f.powers.empty()) add_powers(f, m, powers);
     if (f.coarse && v.v != 0 && std::isfinite(v.v)) v.e += 0x1p-10 * (std::fabs(static_cast<double>(v.v)) + v.e);  // tf32 factors
     if (m == Member::yes)
       total.add(v);
@@ -79,6 +106,7 @@ Value<R> Machine<R>::sum(const Form& f) {
   });
   // A factor outside rounds once, also where its products with the terms happen to be exact.
   V out = total.finish(precision(f.type), 0, static_cast<double>(f.leaving.size()));
+  widen_by_powers(f, powers, out);
   if (depends_on_rewriting(f, out)) out.e = kInf;
   out.e *= laxity_;
   return out;
@@ -281,8 +309,10 @@ Value<R> Machine<R>::statistic(const Form& f) {
   std::vector<V> values;
   bool open = false;
   Total<R> total, squares;
+  std::vector<Total<R>> powers;
   points(f, 0, [&](const V& v, Member m) {
     open = open || m != Member::yes;
+    if (!f.powers.empty()) add_powers(f, m, powers);
     if (f.reducer == Reducer::norm)
       squares.add(apply_float<R>(Op::mul, p, false, v, v, v));
     else
@@ -300,6 +330,7 @@ Value<R> Machine<R>::statistic(const Form& f) {
   const auto n = static_cast<double>(values.size());
   if (values.empty()) return V::real(0);
   V s = total.finish(p, 1, static_cast<double>(f.leaving.size()));
+  widen_by_powers(f, powers, s);
   if (f.reducer == Reducer::mean && depends_on_rewriting(f, s)) s.e = kInf;
   const V divisor = V::real(static_cast<R>(n));
   V mean = apply_float<R>(Op::div, p, false, s, divisor, s);

@@ -241,6 +241,25 @@ TEST_CASE("a factor outside its sum rounds once, also where a product with it is
   CHECK_FALSE(r.accepts({outside + 0x1p-22}));
 }
 
+TEST_CASE("a sum over a polynomial in prev is a sum for each power: each rounds by itself") {
+  const auto mean = [&](const std::string& term, double x) {
+    return run("kernel f(x: f32[N]) -> (y: f32[N]) { y[n] = scan[n](mean[j in 0:5](" + term + "), init=2) }", {row({x})});
+  };
+  const float x = 0.496732980012893677f;
+  float five = 0;
+  for (int j = 0; j < 5; ++j) five += x;
+  const double apart = static_cast<double>(0.5f - five / 5), exact = 0.5 - static_cast<double>(x);
+  CHECK(apart != exact);
+  for (const char* term : {"0.25 * prev - x[n]", "0.125 * prev ** 2 - x[n]"}) {
+    const Run r = mean(term, static_cast<double>(x));
+    CHECK(r.accepts({exact}));
+    CHECK(r.accepts({apart}));
+    CHECK_FALSE(r.accepts({exact + 0x1p-20}));
+  }
+  CHECK(mean("prev - x[n]", 7).bound(0) == 0);             // whole numbers stay exact
+  CHECK(mean("prev * (prev * 3 - x[n])", 7).bound(0) == 0);
+}
+
 TEST_CASE("linear recurrences may be combined in another order, others run as they stand") {
   const std::vector<double> x = {0x1p24, 1, 1, 1};  // one after the other the ones are lost, added up first they are not
   const auto scan = [&](const std::string& step) {
