@@ -152,6 +152,12 @@ struct Planner {
     });
   }
 
+  /// A reduction of f32 whose results a thread holds in registers (arrange.h).
+  bool reduces_f32(const Stage& s) const {
+    return s.form == Form::reduce && s.axes.size() == 1 && program.pool.type(s.body) == DType::f32 &&
+           (s.reducer == Reducer::sum || s.reducer == Reducer::max || s.reducer == Reducer::min);
+  }
+
   /// Rows of matrix instructions: an index of the grid that some operand lacks. The last one walks memory in the smallest
   /// steps; a short one would leave most rows empty.
   std::optional<IndexId> row_of_products() const {
@@ -173,16 +179,25 @@ struct Planner {
     return best;
   }
 
+  /// Products and the like of f32: results in registers, 128 of a thread at most beside what it reads.
+  void block_f32(std::optional<IndexId> row, std::int64_t widest_result) {
+    plan.blocks[*plan.lane] = widest_result <= 128 ? 128 : 64;
+    if (row) plan.blocks[*row] = 128;
+    plan.stream = choose_stream();
+    plan.stream_block = row || (widest_result > 64 && widest_result <= 128) ? 32 : widest_result == 1 ? 128 : 64;
+  }
+
   /// A block of threads does a task: blocks of rows and lanes small enough for shared memory, long sums walked block by
   /// block, and enough points for every thread where there is nothing to share.
   void block_for_threads(bool reuse) {
     if (reuse && plan.lane && in_grid(*plan.lane)) {
       // Matrix instructions: 128 rows for 4 warps, fewer where wide results need the registers.
-      bool matrix = true;
+      bool matrix = true, f32 = true;
       std::int64_t widest_result = 1;
       for (const Stage& s : group.stages) {
         if (!has_reuse(program, s)) continue;
         matrix &= multiplies_small_floats(s);
+        f32 &= reduces_f32(s);
         for (IndexId i : s.free)
           if (!in_grid(i) && !(plan.stream && i == *plan.stream))
             if (auto extent = constant_extent(program, i)) widest_result = std::max(widest_result, *extent);
@@ -200,6 +215,7 @@ struct Planner {
         plan.stream_block = row ? 64 : roles.stream_block;
         return;
       }
+      if (f32 && !matrix) return block_f32(row, widest_result);
       const std::int64_t rows = few ? 16 : matrix && widest_result <= 128 ? 128 : 64;
       plan.matrix = matrix;
       plan.blocks[*plan.lane] = rows;

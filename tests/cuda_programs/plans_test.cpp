@@ -47,6 +47,28 @@ TEST_CASE("rows in registers") { run_file("rows", "quern_load_chunks<false>(held
 
 TEST_CASE("blocks of results in registers") { run_file("blocks", "[i][j]"); }
 
+TEST_CASE("products of f32 on the rows and columns of fragments") { run_file("blocks", "row_warp"); }
+
+TEST_CASE("weights of f32 that go to the wrong row, or row sums that lack a warp's part, are noticed") {
+  const std::string text = R"(
+#: M=40 N=200
+kernel attention(q: f32[M,200], k: f32[N,200], v: f32[N,200]) -> (o: f32[M,200]) {
+  o[m,e] = sum[n](softmax[n](sum[d](q[m,d] * k[n,d])) * v[n,e])
+}
+)";
+  // Warps side by side; the distance of lanes; the factor that passes through shared memory.
+  for (const auto& [part, fault] : {std::pair{"max_f32(sum", "(sum"}, {", 4);", ", 2);"}, {"= pair;", "= {};"}, {"(thread & 2) << 1", "(thread & 2)"}}) {
+    int edits = 0;
+    const auto with_fault = [&](std::string& printed) {
+      const std::size_t kernels = printed.find("extern \"C\"");
+      for (std::size_t at = kernels; (at = printed.find(part, at)) != std::string::npos; at += std::string(fault).size()) printed.replace(at, std::string(part).size(), fault), ++edits;
+    };
+    INFO(part);
+    CHECK(fuzz::judge(text, fuzz::cases_of(text).at(0), test::emulated({}, with_fault)).outcome != fuzz::Outcome::agree);
+    CHECK(edits > 0);
+  }
+}
+
 TEST_CASE("columns of tall matrices") { run_file("columns", "// s_part"); }
 
 TEST_CASE("scans of rows, columns and one long vector") { run_file("scans", "scanned"); }

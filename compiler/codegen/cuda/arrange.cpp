@@ -2,6 +2,7 @@
 #include "compiler/codegen/cuda/arrange.h"
 
 #include <algorithm>
+#include <array>
 #include <functional>
 #include <utility>
 
@@ -59,11 +60,14 @@ namespace {
 constexpr std::int64_t kMostColumns = 256;
 /// 32-bit registers of a thread that tiles may take.
 constexpr std::int64_t kMostTileRegisters = 224;
+/// The same where other values of products need registers, too.
+constexpr std::int64_t kMostResults = 176;
 
 class Arranger {
  public:
   Arranger(const Program& p, const tile::Kernel& k) : program(p), pool(p.pool), kernel(k) {}
   std::optional<Arrangement> run();
+  bool f32 = false;  // what kind of products are looked for
 
  private:
   const Program& program;
@@ -82,6 +86,8 @@ class Arranger {
   const Dim& dim_of(const Nest& nest, IndexId i) const { return *std::find_if(nest.dims.begin(), nest.dims.end(), [&](const Dim& d) { return d.index == i; }); }
   Expr factor(Expr e) const;
   std::optional<Contraction> contraction(const Nest& nest) const;
+  std::optional<Contraction> contraction_f32(const Nest& nest) const;
+  bool share_rows(std::int64_t rows);
   std::optional<std::vector<IndexId>> dims_of(const Nest& nest, const std::vector<Expr>& subscripts) const;
   bool is_operand_tile(TensorId t) const;
   bool find_operands();
@@ -124,6 +130,7 @@ Expr Arranger::factor(Expr e) const {
 }
 
 std::optional<Contraction> Arranger::contraction(const Nest& nest) const {
+  if (f32) return contraction_f32(nest);
   if (nest.updates.size() != 1) return std::nullopt;
   const Update& u = nest.updates[0];
   if (u.kind != UpdateKind::reduce || u.reducer != Reducer::sum || u.over.size() != 1 || nest.dims.size() != 3 || u.result) return std::nullopt;
@@ -153,6 +160,78 @@ std::optional<Contraction> Arranger::contraction(const Nest& nest) const {
   c.right = b;
   c.bf16 = type == DType::bf16;
   return c;
+}
+
+/// A product of f32 factors, or a reduction of what is computed from one element with the row and one with the column.
+std::optional<Contraction> Arranger::contraction_f32(const Nest& nest) const {
+  if (nest.updates.size() != 1 || nest.dims.size() != 3) return std::nullopt;
+  const Update& u = nest.updates[0];
+  if (u.kind != UpdateKind::reduce || u.over.size() != 1 || u.result || u.has_position_target || u.is_search || !u.has_value_target) return std::nullopt;
+  if (u.reducer != Reducer::sum && u.reducer != Reducer::max && u.reducer != Reducer::min) return std::nullopt;
+  if (pool.type(u.body) != DType::f32 || (u.start && pool.type(u.start) != DType::f32) || program.tensors[u.target].type != DType::f32) return std::nullopt;
+  Contraction c;
+  c.inner = u.over[0];
+  for (const Dim& d : nest.dims)
+    if (d.index != c.inner && d.index != result.row) c.column = d.index;
+  if (c.inner == result.row || !has(nest, result.row)) return std::nullopt;
+  const auto is_left = [&](Expr e) { return pool.type(e) == DType::f32 && pool.depends_on(e, result.row) && pool.depends_on(e, c.inner) && !pool.depends_on(e, c.column); };
+  const auto is_right = [&](Expr e) { return pool.type(e) == DType::f32 && pool.depends_on(e, c.column) && pool.depends_on(e, c.inner) && !pool.depends_on(e, result.row); };
+  c.body = u.body;
+  const Node product = pool[u.body];
+  if (product.op == Op::mul && u.reducer == Reducer::sum) {
+    for (std::size_t side = 0; side < 2; ++side) {
+      if (!is_left(product.args[side]) || !is_right(product.args[1 - side])) continue;
+      c.left = product.args[side];
+      c.right = product.args[1 - side];
+      return c;
+    }
+  }
+  bool good = true;
+  std::function<void(Expr)> visit = [&](Expr e) {
+    const Node& n = pool[e];
+    if (n.op == Op::index || n.op == Op::accumulator || n.op == Op::previous || (is_left(e) && is_right(e))) good = false;
+    if (n.op == Op::read) {
+      Expr* const to = is_left(e) ? &c.left : is_right(e) ? &c.right : nullptr;
+      if (!to || (*to && *to != e)) good = false;
+      else *to = e;
+      return;
+    }
+    for (Expr a : n.args) visit(a);
+  };
+  visit(u.body);
+  if (!good || !c.left || !c.right) return std::nullopt;
+  return c;
+}
+
+/// How warps share the rows of a block and the columns: the fewest reads of shared memory for each product among what
+/// registers hold. For 16 R rows and 8 C columns of a warp, a step of 2 R 2 C products reads 2 R + 2 C values.
+bool Arranger::share_rows(std::int64_t rows) {
+  const auto tiles = result.column_tiles;
+  bool positions = false;
+  for (const Nest* n : nests) for (const Update& u : n->updates) positions |= u.has_position_target;
+  double best = 0;
+  std::optional<std::array<int, 3>> chosen;
+  for (const int warps : {4, 8})
+    for (const int side : {1, 2, 4}) {
+      if (rows % (16 * (warps / side)) != 0 || (positions && side > 1)) continue;
+      const auto row_tiles = static_cast<int>(rows / (16 * (warps / side)));
+      double reads = 0;
+      std::int64_t most = 0;
+      for (const auto& [nest, c] : result.contractions) {
+        const int of_warp = (tiles.at(c.column) + side - 1) / side;
+        reads += tiles.at(c.column) * (1.0 / row_tiles + 1.0 / of_warp);
+        most += std::int64_t{4} * row_tiles * of_warp;
+      }
+      // Warps side by side meet for each sum of a row; more warps hide less each.
+      reads *= (side > 1 ? 1.05 : 1.0) * (warps == 8 ? 1.1 : 1.0);
+      if (most > kMostResults || (chosen && reads >= best)) continue;
+      best = reads;
+      chosen = {warps, side, row_tiles};
+    }
+  if (!chosen) return false;
+  result.warps = (*chosen)[0], result.column_warps = (*chosen)[1], result.row_tiles = (*chosen)[2];
+  for (auto& [i, count] : result.column_tiles) count = (count + result.column_warps - 1) / result.column_warps;
+  return true;
 }
 
 /// The indices at which a tile is met, when each subscript is an index counted from its block's start.
@@ -225,16 +304,20 @@ bool Arranger::find_operands() {
         if (i != c.inner && i != other) return false;
         const auto extent = extent_of(pool, dim_of(*nest, i));
         if (!extent) return false;
-        const std::int64_t padded = (extent->most + 15) / 16 * 16;
+        std::int64_t padded = (extent->most + 15) / 16 * 16;
+        if (f32 && i == c.column) padded = std::max<std::int64_t>(padded, result.columns(i));
         (k == 0 ? tile.rows : tile.columns) = padded;
       }
-      tile.pitch = tile.columns + 8;
+      tile.bytes = static_cast<std::int64_t>(size_of(n.type));
+      tile.pitch = tile.columns + 16 / tile.bytes;
       if (auto it = result.operands.find(t); it != result.operands.end() && it->second.dims != tile.dims) return false;
       result.operands[t] = tile;
       return true;
     };
     if (!add(c.right, c.column)) return false;
     c.left_in_registers = !add(c.left, result.row);
+    const Node& body = pool[nest->updates[0].body];
+    if (f32 && c.left_in_registers && !(body.op == Op::mul && ((body.args[0] == c.left && body.args[1] == c.right) || (body.args[1] == c.left && body.args[0] == c.right)))) return false;
     c.tiles = {static_cast<TensorId>(pool[c.right].payload)};
     if (!c.left_in_registers) c.tiles.push_back(static_cast<TensorId>(pool[c.left].payload));
     // Points outside a domain become zeros on fragments only.
@@ -254,7 +337,7 @@ bool Arranger::fits_fragments(const Nest& nest) const {
       continue;
     }
     auto it = result.column_tiles.find(d.index);
-    if (it == result.column_tiles.end() || extent->most > it->second * 8) return false;
+    if (it == result.column_tiles.end() || extent->most > result.columns(d.index)) return false;
   }
   for (const Update& u : nest.updates) {
     if (u.kind == UpdateKind::scan || u.kind == UpdateKind::scatter) return false;
@@ -304,7 +387,7 @@ void Arranger::find_elements() {
       const IndexId i = (*dims)[static_cast<std::size_t>(k)];
       const auto column = result.column_tiles.find(i);
       ok = ok && (i == result.row || column != result.column_tiles.end());
-      if (ok) (k == 0 ? tile.rows : tile.columns) = i == result.row ? result.rows() : column->second * 8;
+      if (ok) (k == 0 ? tile.rows : tile.columns) = i == result.row ? result.rows() : result.columns(i);
     }
     for (const Nest* reader : nests)
       each_access(*reader, [&](TensorId t, const std::vector<Expr>& subscripts, bool write) {
@@ -421,7 +504,12 @@ std::optional<Arrangement> Arranger::run() {
       break;
     }
   }
-  if (found.empty()) return std::nullopt;
+  if (found.empty()) {
+    if (f32 || kernel.groups > 0) return std::nullopt;
+    Arranger other(program, kernel);
+    other.f32 = true;
+    return other.run();
+  }
   for (const Nest* n : found) {
     std::set<IndexId> own;
     for (const Dim& d : n->dims) {
@@ -437,11 +525,12 @@ std::optional<Arrangement> Arranger::run() {
   for (IndexId row : rows) {
     result = {};
     result.row = row;
+    result.f32 = f32;
     const auto block = extent_of(pool, dim_of(*found[0], row));
     if (kernel.groups > 0) result.warps = 4 * kernel.groups;
     else if (block->most % 64 != 0) result.warps = block->most % 32 == 0 ? 2 : 1;
     result.row_tiles = static_cast<int>(block->most / (16 * result.warps));
-    bool ok = result.rows() == block->most && (kernel.groups == 0 || result.row_tiles == 1);
+    bool ok = f32 || (result.rows() == block->most && (kernel.groups == 0 || result.row_tiles == 1));
     for (const Nest* n : found) {
       const auto c = contraction(*n);
       if (!c) { ok = false; break; }
@@ -453,7 +542,7 @@ std::optional<Arrangement> Arranger::run() {
       result.contractions[n] = *c;
       result.products.push_back(n);
     }
-    if (!ok || !find_operands()) continue;
+    if (!ok || (f32 && !share_rows(block->most)) || !find_operands()) continue;
     find_elements();
     place_tiles();
     // Every contraction's sum has to be in registers, and what it takes from registers too.
@@ -466,6 +555,10 @@ std::optional<Arrangement> Arranger::run() {
         });
     }
     if (!ok) continue;
+    if (f32) {
+      if (taken <= kMostTileRegisters) return result;
+      continue;
+    }
     if (kernel.groups > 0) return result;  // whether they fit is weighed with the roles
     // More warps with fewer rows each where a warp's rows would not fit in its registers.
     while (taken > kMostTileRegisters && result.row_tiles > 1) {

@@ -3,7 +3,9 @@
 // The one idea: one distribution of rows and columns over warps and lanes, that of the accumulators of mma.m16n8k16, serves
 // every nest of the kernel that walks rows, or rows and one column index; a tile that is only met at the point at hand then
 // needs no memory. Warp w of W has rows [16 R w, 16 R (w + 1)) of a block; lane l has rows l / 4 and l / 4 + 8 of each 16
-// and columns 2 (l mod 4) and the next of each 8.
+// and columns 2 (l mod 4) and the next of each 8. Products of f32 have no such instruction, but gain as much from results
+// in registers: the same lanes hold the same results, and a thread multiplies and adds what it reads from operand tiles
+// (fma_products.cpp). Their warps may also stand side by side: each then has its share of the columns.
 #pragma once
 
 #include <map>
@@ -23,8 +25,10 @@ enum class NestKind : std::uint8_t {
 };
 
 /// A sum of products over `inner`: target[row, column] += left[row, inner] * right[inner, column].
+/// f32: also any reduction of an expression `body` of one read of a left and one of a right tile.
 struct Contraction {
-  ir::Expr left, right;      // small floats, casts to f32 taken off
+  ir::Expr left, right;      // small floats, casts to f32 taken off; or f32
+  ir::Expr body;             // f32: what is reduced, with `left` and `right` in it
   ir::IndexId inner = 0, column = 0;
   bool bf16 = false;         // else f16
   bool left_in_registers = false;  // evaluated on fragments; else read from an operand tile
@@ -35,14 +39,17 @@ struct Contraction {
 struct OperandTile {
   std::vector<ir::IndexId> dims;  // 2, as it is subscripted; the last lies side by side
   std::int64_t rows = 0, columns = 0;  // padded to multiples of 16
-  std::int64_t pitch = 0;         // 8 more than `columns`: eight rows then lie in eight different banks (roles: swizzled, see Ring)
+  std::int64_t pitch = 0;         // 16 bytes more than `columns`: eight rows then lie in eight different banks (roles: swizzled, see Ring)
+  std::int64_t bytes = 2;         // of an element
 };
 
 struct Arrangement {
   ir::IndexId row = 0;
+  bool f32 = false;                           // products of f32: no matrix instructions
   int warps = 4;                              // that compute
+  int column_warps = 1;                       // f32: warps with the same rows
   int row_tiles = 1;                          // 16 rows each, per warp
-  std::map<ir::IndexId, int> column_tiles;    // 8 columns each; even
+  std::map<ir::IndexId, int> column_tiles;    // 8 columns each, of a warp; even where there are matrix instructions
   std::map<const tile::Nest*, NestKind> kinds;
   std::map<const tile::Nest*, Contraction> contractions;
   std::vector<const tile::Nest*> products;      // the keys of `contractions`, as they stand in the kernel
@@ -51,7 +58,8 @@ struct Arrangement {
   std::set<ir::TensorId> elements;            // of `operands`: read by nests on fragments at the point, not by products
   std::set<ir::TensorId> row_vectors;           // in memory, a value for each row of the block, filled before the first loop
 
-  int rows() const { return 16 * row_tiles * warps; }
+  int rows() const { return 16 * row_tiles * (warps / column_warps); }
+  int columns(ir::IndexId column) const { return 8 * column_tiles.at(column) * column_warps; }
 };
 
 std::optional<Arrangement> arrange(const ir::Program& program, const tile::Kernel& kernel);

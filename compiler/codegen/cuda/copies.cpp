@@ -32,7 +32,7 @@ void KernelPrinter::issue_copy(const Nest& nest, const std::string& to) {
     limit[k] = limit_text(*dims[k], k == 0 ? tile.rows : tile.columns);
     if (limit[k].empty()) limit[k] = std::to_string(k == 0 ? tile.rows : tile.columns);
   }
-  const std::int64_t pieces = tile.columns / 8;
+  const std::int64_t each = 16 / tile.bytes, pieces = tile.columns / each;
   // The pieces lie side by side only if the last axis has stride 1.
   const std::string step = stride(from, source.args.size() - 1);
   auto declare = [&](const std::string& row, const std::string& column) {
@@ -52,16 +52,16 @@ void KernelPrinter::issue_copy(const Nest& nest, const std::string& to) {
   if (quick) {
     open("");
     scopes_.emplace_back();
-    declare(fmt::format("thread / {}", pieces), fmt::format("thread % {} * 8", pieces));
-    line(fmt::format("const unsigned short* const from = {} + ({});", tensor_pointer(from), offset_text(from, source.args)));
+    declare(fmt::format("thread / {}", pieces), fmt::format("thread % {} * {}", pieces, each));
+    line(fmt::format("const {}* const from = {} + ({});", stored_type(program_.tensors[from].type), tensor_pointer(from), offset_text(from, source.args)));
     line(fmt::format("const unsigned to = quern_shared_address({} + d{} * {} + d{});", to, dims[0]->index, tile.pitch, dims[1]->index));
     const std::int64_t turns = tile.rows * pieces / launch.threads, rows = launch.threads / pieces;
     line(fmt::format("const long long distance = ({}) * {};", distance, rows));
     std::string whole = limit[0] == std::to_string(tile.rows) ? "" : fmt::format("{} >= {} && ", limit[0], tile.rows);
     if (limit[1] != std::to_string(tile.columns)) whole += fmt::format("{} >= {} && ", limit[1], tile.columns);
-    open(fmt::format("if ({}((((unsigned long long)from) | (unsigned long long)(distance * 2)) & 15) == 0)", whole));
+    open(fmt::format("if ({}((((unsigned long long)from) | (unsigned long long)(distance * {})) & 15) == 0)", whole, tile.bytes));
     line("#pragma unroll");
-    line(fmt::format("for (int i = 0; i < {}; ++i) quern_cp_async_16(to + i * {}, from + i * distance, 16);", turns, rows * tile.pitch * 2));
+    line(fmt::format("for (int i = 0; i < {}; ++i) quern_cp_async_16(to + i * {}, from + i * distance, 16);", turns, rows * tile.pitch * tile.bytes));
     scopes_.pop_back();
     close();
     open("else");
@@ -69,8 +69,8 @@ void KernelPrinter::issue_copy(const Nest& nest, const std::string& to) {
   line("#pragma unroll 1");
   open(fmt::format("for (int piece = thread; piece < {}; piece += {})", tile.rows * pieces, launch.threads));
   scopes_.emplace_back();
-  declare(fmt::format("piece / {}", pieces), fmt::format("piece % {} * 8", pieces));
-  line(fmt::format("quern_copy_8({} + d{} * {} + d{}, {} + ({}), {}, d{} < {} ? {} - d{} : 0);", to, dims[0]->index, tile.pitch, dims[1]->index,
+  declare(fmt::format("piece / {}", pieces), fmt::format("piece % {} * {}", pieces, each));
+  line(fmt::format("quern_copy_{}({} + d{} * {} + d{}, {} + ({}), {}, d{} < {} ? {} - d{} : 0);", each, to, dims[0]->index, tile.pitch, dims[1]->index,
                    tensor_pointer(from), offset_text(from, source.args), step, dims[0]->index, limit[0], limit[1], dims[1]->index));
   scopes_.pop_back();
   close();

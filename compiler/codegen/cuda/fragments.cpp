@@ -93,7 +93,7 @@ void KernelPrinter::open_rows(const Dim& row) {
 }
 
 void KernelPrinter::declare_row(const Dim& row, const char* of_lane) {
-  line(fmt::format("const int d{} = warp * {} + rt * 16 + h * 8{};", row.index, 16 * arranged_->row_tiles, of_lane));
+  line(fmt::format("const int d{} = {} * {} + rt * 16 + h * 8{};", row.index, row_warp(), 16 * arranged_->row_tiles, of_lane));
   line(fmt::format("const long long x{} = {} + d{};", row.index, value(row.begin), row.index));
   indices_[row.index] = fmt::format("x{}", row.index);
   local_begin_[row.index] = row.begin;
@@ -109,7 +109,7 @@ void KernelPrinter::open_columns(const Dim& column, int tiles) {
 }
 
 void KernelPrinter::declare_column(const Dim& column) {
-  line(fmt::format("const int d{} = ct * 8 + lane % 4 * 2 + e;", column.index));
+  line(fmt::format("const int d{} = {}ct * 8 + lane % 4 * 2 + e;", column.index, first_column(column.index)));
   line(fmt::format("const long long x{} = {} + d{};", column.index, value(column.begin), column.index));
   indices_[column.index] = fmt::format("x{}", column.index);
   local_begin_[column.index] = column.begin;
@@ -207,13 +207,13 @@ std::optional<Expr> KernelPrinter::column_base_of(Expr e) {
 /// A base that moves with the row is taken at the block's first row: what is left depends on the thread alone.
 void KernelPrinter::hoist_base(Expr e, Expr base) {
   const IndexId row = arranged_->row;
-  std::string of_thread = "lane % 4 * 2", of_point = "ct * 8 + e";
+  std::string of_thread = first_column(*column_in(e)) + "lane % 4 * 2", of_point = "ct * 8 + e";
   if (pool_.depends_on(base, row)) {
     const Expr begin = local_begin_.at(row), there = pool_.substitute(base, {{row, begin}}), count = pool_.sub(pool_.index(row), begin);
     const bool up = constant_difference(pool_, base, pool_.add(there, count)) == 0;
     if (up || constant_difference(pool_, base, pool_.sub(there, count)) == 0) {
       const char* sign = up ? "+" : "-";
-      of_thread += fmt::format(" {} (warp * {} + lane / 4)", sign, 16 * arranged_->row_tiles);
+      of_thread += fmt::format(" {} ({} * {} + lane / 4)", sign, row_warp(), 16 * arranged_->row_tiles);
       of_point += fmt::format(" {} (rt * 16 + h * 8)", sign);
       base = there;
     }
@@ -240,7 +240,7 @@ bool KernelPrinter::largest_by_integers(const Nest& nest, const Dim& row, const 
   if (u.kind != UpdateKind::reduce || u.reducer != Reducer::max || u.domain || u.result || !u.start || body.op != Op::read || body.type != DType::f32 || pool_.type(u.start) != DType::f32) return false;
   const auto scores = static_cast<TensorId>(body.payload);
   // What comes out of arithmetic has no other NaN.
-  if (!scores_.contains(scores) || arranged_->registers.at(scores).size() != 2 || pool_.depends_on(u.start, column.index) || !fills(column, arranged_->column_tiles.at(column.index) * 8)) return false;
+  if (!scores_.contains(scores) || arranged_->registers.at(scores).size() != 2 || pool_.depends_on(u.start, column.index) || !fills(column, arranged_->columns(column.index))) return false;
   const int tiles = arranged_->column_tiles.at(column.index);
   const std::string at = fmt::format("tile{}[rt]", scores);
   open_rows(row);
@@ -285,12 +285,14 @@ void KernelPrinter::fragment_nest(const Nest& nest) {
   if (column && schedule_ && !memory && largest_by_integers(nest, *row, *column)) return;
   const std::string row_limit = memory ? limit_text(*row, a.rows()) : "";
   const int tiles = column ? a.column_tiles.at(column->index) : 0;
-  const std::string column_limit = column && (memory || sums_columns) ? limit_text(*column, tiles * 8) : "";
+  const std::string column_limit = column && (memory || sums_columns) ? limit_text(*column, a.columns(column->index)) : "";
+  if (meets_column_warps(nest)) line(meet_);  // the exchange is free
   open_rows(*row);
   const bool guard_row = !row_limit.empty();
   if (guard_row) open(fmt::format("if (d{} < {})", row->index, row_limit));
   scopes_.emplace_back();
   std::vector<Accumulation> sums;
+  std::vector<Accumulation> met;  // by warps side by side
   if (column) {
     column_begin_ = column->begin;
     for (const Update& u : nest.updates)
@@ -345,12 +347,17 @@ void KernelPrinter::fragment_nest(const Nest& nest) {
       Split quad;
       quad.team = 4;
       // A mask that is no constant costs far more than the shuffle: only where rows beyond the end have left.
-      if (guard_row) line(fmt::format("const unsigned team_mask_{} = 15u << (lane / 4 * 4);", s.stem));
+      if (guard_row) line(fmt::format("const unsigned team_mask_{} = {};", s.stem, quad_mask()));
       team_mask_ = guard_row ? "team_mask_" + s.stem : "0xffffffffu";
       if (!is_in_parts(u.target)) combine_team(quad, u, s);
       team_mask_ = "team_mask";
+      if (a.column_warps > 1 && !is_in_parts(u.target)) {
+        pass_to_column_warps(s, met.size(), fmt::format("d{}", row->index));
+        met.push_back(s);
+        continue;
+      }
       const bool to_memory = (u.has_value_target && !in_registers(u.target)) || (u.has_position_target && !in_registers(u.position_target));
-      if (to_memory) open("if (lane % 4 == 0)");
+      if (to_memory) open(fmt::format("if ({})", first_of_row()));
       else open("");
       finish(u, s);
       close();
@@ -362,7 +369,7 @@ void KernelPrinter::fragment_nest(const Nest& nest) {
       one.dims = nest.dims;
       one.updates = {u};
       const bool alone = !in_registers(u.target);
-      if (alone) open("if (lane % 4 == 0)");
+      if (alone) open(fmt::format("if ({})", first_of_row()));
       at_point(one, sums);
       if (alone) close();
     }
@@ -370,6 +377,23 @@ void KernelPrinter::fragment_nest(const Nest& nest) {
   scopes_.pop_back();
   if (guard_row) close();
   close_loops();
+  if (!met.empty()) {
+    line(meet_);
+    open_rows(*row);
+    if (guard_row) open(fmt::format("if (d{} < {})", row->index, row_limit));
+    scopes_.emplace_back();
+    for (std::size_t k = 0; k < met.size(); ++k) {
+      const Update& u = nest.updates[met[k].update];
+      take_from_column_warps(u, met[k], k, fmt::format("d{}", row->index));
+      if (in_registers(u.target)) open("");
+      else open(fmt::format("if ({})", first_of_row()));
+      finish(u, met[k]);
+      close();
+    }
+    scopes_.pop_back();
+    if (guard_row) close();
+    close_loops();
+  }
   forget(*row);
   if (column) forget(*column);
 }
@@ -382,14 +406,41 @@ bool KernelPrinter::is_in_parts(TensorId t) const {
 void KernelPrinter::combine_parts(const tile::For& loop) {
   const auto of_loop = part_sums_.find(&loop);
   if (of_loop == part_sums_.end()) return;
+  const bool meet = arranged_->column_warps > 1;
+  if (meet) line(meet_);
   line("#pragma unroll");
   open(fmt::format("for (int rt = 0; rt < {}; ++rt)", arranged_->row_tiles));
   line("#pragma unroll");
   open("for (int h = 0; h < 2; ++h)");
   for (TensorId t : of_loop->second)
-    for (const int step : {2, 1}) line(fmt::format("tile{0}[rt][h] += shuffle_xor(tile{0}[rt][h], {1});", t, step));
+    for (const int step : {2, 1}) line(fmt::format("tile{0}[rt][h] += shuffle_xor(tile{0}[rt][h], {1});", t, arranged_->f32 && step == 2 ? 4 : step));
+  std::vector<Accumulation> sums;
+  for (TensorId t : of_loop->second) {
+    Accumulation sum;
+    sum.stem = fresh("sum");
+    sum.value = fmt::format("tile{}[rt][h]", t);
+    sums.push_back(sum);
+  }
+  const std::string row = fmt::format("{} * {} + rt * 16 + h * 8 + lane / 4", row_warp(), 16 * arranged_->row_tiles);
+  if (meet)
+    for (std::size_t k = 0; k < sums.size(); ++k) pass_to_column_warps(sums[k], k, row);
   close();
   close();
+  if (meet) {
+    line(meet_);
+    line("#pragma unroll");
+    open(fmt::format("for (int rt = 0; rt < {}; ++rt)", arranged_->row_tiles));
+    line("#pragma unroll");
+    open("for (int h = 0; h < 2; ++h)");
+    Update sum;
+    for (std::size_t k = 0; k < sums.size(); ++k) {
+      const std::string to = sums[k].value;
+      take_from_column_warps(sum, sums[k], k, row);
+      line(fmt::format("{} = {};", to, sums[k].value));
+    }
+    close();
+    close();
+  }
   part_sums_.erase(of_loop);
 }
 
@@ -417,6 +468,7 @@ void KernelPrinter::start_sums(const Nest& nest) {
 
 void KernelPrinter::contraction_nest(const Nest& nest) {
   const Arrangement& a = *arranged_;
+  if (a.f32) return fma_nest(nest);
   const Contraction& c = a.contractions.at(&nest);
   const Update& u = nest.updates[0];
   const Dim &row = dim_of(nest, a.row), &inner = dim_of(nest, c.inner);

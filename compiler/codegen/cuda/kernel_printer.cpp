@@ -38,10 +38,7 @@ KernelPrinter::KernelPrinter(ModuleText& shared, const tile::Kernel& kernel)
   }
   lay_out();
   // Matrix instructions take operands from shared memory alone.
-  std::int64_t bytes = 0;
-  if (arranged_)
-    for (const auto& [t, o] : arranged_->operands) bytes += operand_bytes(t);
-  if (bytes > room()) {
+  if (arranged_ && arranged_bytes() > room()) {
     arranged_.reset();
     part_sums_.clear();
     lay_out();
@@ -116,10 +113,20 @@ void KernelPrinter::find_scores(const tile::Block& b) {
   }
 }
 
+/// Shared memory that products need.
+std::int64_t KernelPrinter::arranged_bytes() const {
+  std::int64_t bytes = 0;
+  for (const auto& [t, o] : arranged_->operands) bytes += operand_bytes(t);
+  std::set<TensorId> passed;
+  for (const auto& [nest, c] : arranged_->contractions)
+    if (passed.insert(nest->updates[0].target).second) bytes += passed_bytes(c);
+  return bytes;
+}
+
 /// Bytes of an operand tile, all its stages.
 std::int64_t KernelPrinter::operand_bytes(TensorId t) const {
   const OperandTile& o = arranged_->operands.at(t);
-  return o.rows * o.pitch * 2 * (rings_.contains(t) ? kStages : 1);
+  return o.rows * o.pitch * o.bytes * (rings_.contains(t) ? kStages : 1);
 }
 
 /// One line that ends where it should: nothing of a program's text gets out of a comment.
@@ -256,6 +263,13 @@ void KernelPrinter::place_tiles() {
   });
   const std::int64_t room = this->room();
   std::int64_t in_shared = 0, in_slab = 0;
+  std::set<TensorId> passed;  // two branches share it
+  if (arranged_)
+    for (const auto& [nest, c] : arranged_->contractions) {
+      if (passed_bytes(c) == 0 || !passed.insert(nest->updates[0].target).second) continue;
+      line(fmt::format("float* const passed{} = (float*)(shared + {});", nest->updates[0].target, in_shared));
+      in_shared += passed_bytes(c);
+    }
   std::map<TensorId, std::string> base;
   for (const Item& i : fixed) {
     if (in_shared + i.bytes <= room) {
@@ -356,7 +370,8 @@ void KernelPrinter::decode_task() {
 }
 
 std::string KernelPrinter::run(Expr unless) {
-  if (arranged_) line("const int lane = thread % 32, warp = thread / 32;");
+  if (arranged_ && arranged_->f32) declare_lanes();
+  else if (arranged_) line("const int lane = thread % 32, warp = thread / 32;");
   if (schedule_) place_rings();
   else place_tiles();
   // Tasks: the product of the grid's dimensions, the last one fastest.

@@ -97,6 +97,7 @@ class KernelPrinter {
   void find_sums();
   void find_scores(const tile::Block& block);
   std::int64_t operand_bytes(ir::TensorId tensor) const;
+  std::int64_t arranged_bytes() const;
   void place_tiles();
   std::int64_t room() const;
   void block(const tile::Block& block);
@@ -263,6 +264,20 @@ class KernelPrinter {
   void quad_words(const tile::Nest& nest, const tile::Dim& column, const std::string& column_limit,
                   const std::map<std::size_t, std::string>& words, const std::string& at);
   void contraction_nest(const tile::Nest& nest);
+  // Products of f32 (fma_products.cpp).
+  void declare_lanes();
+  std::int64_t passed_bytes(const Contraction& c) const;
+  std::int64_t passed_pitch(const Contraction& c) const;
+  void fma_nest(const tile::Nest& nest);
+  void pass_left(const tile::Nest& nest, const Contraction& c, const tile::Dim& row, const tile::Dim& inner);
+  bool meets_column_warps(const tile::Nest& nest) const;
+  void pass_to_column_warps(const Accumulation& sum, std::size_t number, const std::string& row);
+  void take_from_column_warps(const tile::Update& update, Accumulation& sum, std::size_t number, const std::string& row);
+  int quad_step(int step) const;
+  std::string quad_mask() const;
+  std::string first_of_row() const;
+  std::string row_warp() const { return arranged_->f32 ? "row_warp" : "warp"; }
+  std::string first_column(ir::IndexId column) const;
   void left_fragments(const tile::Nest& nest, const Contraction& c, const tile::Dim& row, const tile::Dim& inner,
                       const std::string& inner_limit, const std::string& row_limit, const std::string& to);
   static const tile::Dim& dim_of(const tile::Nest& nest, ir::IndexId index);

@@ -198,6 +198,15 @@ __device__ __forceinline__ void quern_copy_8(unsigned short* to, const unsigned 
   }
 }
 
+// The same for 4 elements of 4 bytes.
+__device__ __forceinline__ void quern_copy_4(float* to, const float* from, long long step, int valid) {
+  if (valid >= 4 && step == 1 && ((unsigned long long)from & 15) == 0) {
+    quern_cp_async_16(quern_shared_address(to), from, 16);
+  } else {
+    for (int i = 0; i < 4; ++i) to[i] = i < valid ? from[i * step] : 0.0f;
+  }
+}
+
 // Whether x at position p stands before y at q: descending with NaN first, or ascending with NaN last; ties by position.
 template <class T, bool ascending> __device__ __forceinline__ bool quern_before(T x, int p, T y, int q) {
   const bool x_nan = x != x, y_nan = y != y;

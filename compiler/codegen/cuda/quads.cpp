@@ -20,6 +20,7 @@ using tile::UpdateKind;
 
 /// Everything is stored, at every point; what goes to memory are two-byte floats side by side along `dim`, and not read again.
 bool KernelPrinter::stores_quads(const Nest& nest, const Dim& dim) const {
+  if (arranged_->f32) return false;  // its lanes stand elsewhere
   std::set<TensorId> stored;
   for (const Update& u : nest.updates) {
     if (u.kind != UpdateKind::store || u.domain) return false;

@@ -198,8 +198,8 @@ void KernelPrinter::combine_team(const Split& split, const Update& u, const Accu
     const int within = std::min(split.team, 32);
     for (int step = within / 2; step > 0; step /= 2) {
       open("");
-      line(fmt::format("const {} other = quern_shuffle_xor({}, {}, {});", type, team_mask_, s.value, step));
-      if (!s.position.empty()) line(fmt::format("const int other_at = quern_shuffle_xor({}, {}, {});", team_mask_, s.position, step));
+      line(fmt::format("const {} other = quern_shuffle_xor({}, {}, {});", type, team_mask_, s.value, quad_step(step)));
+      if (!s.position.empty()) line(fmt::format("const int other_at = quern_shuffle_xor({}, {}, {});", team_mask_, s.position, quad_step(step)));
       merge("other", "other_at");
       close();
     }
