@@ -13,6 +13,7 @@ import json
 import attention
 import compile_times
 import decode
+import f32
 import products
 import rows
 import scores
@@ -20,7 +21,7 @@ import suite
 import torch
 
 TABLES = {"attention": attention.forward, "scores": scores.scores, "product": products.products, "decode": decode.decode,
-          "rows": rows.rows, "compile": compile_times.compile_times}
+          "rows": rows.rows, "f32": f32.f32, "compile": compile_times.compile_times}
 
 
 def main():

@@ -327,7 +327,9 @@ void KernelPrinter::pipelined_loop(const tile::For& loop, const Pipeline& p) {
     const Touched after = std::exchange(touched_, entry);
     pending_ = pending;
     open("else");
+    partial_ends_ = ends;
     body(false);
+    partial_ends_.clear();
     close();
     touched_.read.insert(after.read.begin(), after.read.end());
     touched_.written.insert(after.written.begin(), after.written.end());

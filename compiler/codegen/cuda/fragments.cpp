@@ -283,10 +283,13 @@ void KernelPrinter::fragment_nest(const Nest& nest) {
     for (Expr e : {u.body, u.domain, u.start, u.result}) memory |= touches_memory(e);
   }
   if (column && schedule_ && !memory && largest_by_integers(nest, *row, *column)) return;
+  if (a.f32 && column && best_of_columns(nest, *row, *column, memory)) return;
   const std::string row_limit = memory ? limit_text(*row, a.rows()) : "";
   const int tiles = column ? a.column_tiles.at(column->index) : 0;
   const std::string column_limit = column && (memory || sums_columns) ? limit_text(*column, a.columns(column->index)) : "";
   if (meets_column_warps(nest)) line(meet_);  // the exchange is free
+  if (a.f32 && column) load_columns(nest, *row, *column, column_limit);
+  const auto of_columns = vector_reads_;
   open_rows(*row);
   const bool guard_row = !row_limit.empty();
   if (guard_row) open(fmt::format("if (d{} < {})", row->index, row_limit));
@@ -329,7 +332,7 @@ void KernelPrinter::fragment_nest(const Nest& nest) {
     pairs_.clear();
     if (memory) {
       store_vectors();
-      vector_reads_.clear();
+      vector_reads_ = of_columns;
       vector_stores_.clear();
       close();
     }
@@ -394,6 +397,7 @@ void KernelPrinter::fragment_nest(const Nest& nest) {
     if (guard_row) close();
     close_loops();
   }
+  vector_reads_.clear();
   forget(*row);
   if (column) forget(*column);
 }

@@ -266,6 +266,9 @@ class KernelPrinter {
   void contraction_nest(const tile::Nest& nest);
   // Products of f32 (fma_products.cpp).
   void declare_lanes();
+  void whole_or_not(const tile::Nest& nest);
+  void load_columns(const tile::Nest& nest, const tile::Dim& row, const tile::Dim& column, const std::string& column_limit);
+  bool best_of_columns(const tile::Nest& nest, const tile::Dim& row, const tile::Dim& column, bool memory);
   std::int64_t passed_bytes(const Contraction& c) const;
   std::int64_t passed_pitch(const Contraction& c) const;
   void fma_nest(const tile::Nest& nest);
@@ -378,6 +381,7 @@ class KernelPrinter {
   std::set<ir::TensorId> rings_;        // operand tiles that are rings of stages
   std::set<ir::TensorId> pending_;      // tiles with copies under way
   std::set<ir::Expr> whole_ends_;       // ends of blocks that are known to be whole
+  std::set<ir::Expr> partial_ends_;     // of which one at least is known not to be
 };
 
 /// Device functions for blocks of threads: best-of pairs, shuffles, division of counts.

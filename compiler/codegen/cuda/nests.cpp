@@ -27,6 +27,7 @@ void KernelPrinter::statement(const Nest& nest) {
     case NestKind::contraction:
       in_fragment_ = true;
       if (arranged_->contractions.contains(&nest)) contraction_nest(nest);
+      else if (arranged_->f32) whole_or_not(nest);
       else fragment_nest(nest);
       in_fragment_ = false;
       break;
