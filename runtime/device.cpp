@@ -14,7 +14,6 @@
 #endif
 #ifdef QUERN_CUDA
 #include "runtime/cuda/device_cuda.h"
-#include "runtime/cuda/nvrtc.h"
 #endif
 
 namespace quern::runtime {
@@ -85,9 +84,8 @@ std::vector<SignatureField> device_fields([[maybe_unused]] Device device, [[mayb
 #ifdef QUERN_CUDA
   if (device == Device::cuda) {
     const quern::cuda::Target target = gpu::target_of(options);
-    const gpu::Nvrtc& nvrtc = gpu::nvrtc();
+    // Not NVRTC's version, which would have to be opened to be asked: the entry says who made it (cuda/gpu_image.h).
     return {{"device", "cuda"},
-            {"code generator", fmt::format("nvrtc {}.{}", nvrtc.major, nvrtc.minor)},
             {"abi", std::to_string(cpu::kAbiVersion)},
             {"architecture", quern::cuda::name_of(target)},
             {"shared memory", fmt::format("{} bytes", target.shared_bytes)},

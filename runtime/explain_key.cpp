@@ -6,6 +6,9 @@
 #include <fmt/format.h>
 
 #include "dsl/ir/print_program.h"
+#ifdef QUERN_CUDA
+#include "runtime/cuda/gpu_image.h"
+#endif
 #include "runtime/disk/entry.h"
 #include "runtime/disk/process_store.h"
 #include "runtime/lowered.h"
@@ -57,6 +60,22 @@ std::string nearest(disk::Store& store, const Signature& signature) {
   return fmt::format("  entry {} is of this program and differs in\n{}", name, best);
 }
 
+/// Why an entry that is there is not used, "" = it is; who made it into `maker` where the entry says so.
+std::string unused([[maybe_unused]] Device device, [[maybe_unused]] const ir::Program& settled, [[maybe_unused]] const disk::Found& found,
+                   [[maybe_unused]] bool frozen, [[maybe_unused]] std::string* maker) {
+#ifdef QUERN_CUDA
+  if (device != Device::cuda) return {};
+  std::string error;
+  const auto image = gpu::unpack(found.payload, Binding(settled), &error);
+  if (!image) return error;
+  const gpu::NvrtcFile& by = image->compiled.made_by;
+  if (!by.path.empty()) *maker = fmt::format(", by NVRTC {}.{} ({})", by.major, by.minor, by.path);
+  return frozen ? "" : gpu::outdated(by);
+#else
+  return {};
+#endif
+}
+
 }  // namespace
 
 std::string explain_key(Device device, const CompileRequest& request) {
@@ -77,7 +96,12 @@ std::string explain_key(Device device, const CompileRequest& request) {
   if (!process.store) return text + fmt::format("no cache: {}\n", process.problem.empty() ? "it is off" : process.problem);
   const disk::Found found = process.store->read(key);
   switch (found.how) {
-    case disk::Found::How::hit: return text + fmt::format("hit: {} bytes in '{}', made for kernel '{}'\n", found.payload.size(), process.store->folder(), found.name);
+    case disk::Found::How::hit: {
+      std::string maker;
+      const std::string why_not = unused(device, *settled, found, process.mode == CacheMode::frozen, &maker);
+      if (!why_not.empty()) return text + fmt::format("miss: the entry is left aside: {}\n", why_not);
+      return text + fmt::format("hit: {} bytes in '{}', made for kernel '{}'{}\n", found.payload.size(), process.store->folder(), found.name, maker);
+    }
     case disk::Found::How::none: return text + fmt::format("miss: no such entry in '{}'{}\n{}", process.store->folder(), found.why.empty() ? "" : "; " + found.why, nearest(*process.store, signature));
     case disk::Found::How::damaged: return text + fmt::format("miss: the entry was damaged ({}) and is gone\n", found.why);
     default: return text + fmt::format("miss: {}\n", found.why.empty() ? process.store->warning() : found.why);

@@ -10,12 +10,13 @@
 namespace quern::runtime {
 namespace {
 
-std::shared_ptr<const void> from_disk(disk::Store& store, const std::string& key, const ImageMaker& maker) {
+std::shared_ptr<const void> from_disk(disk::Store& store, const std::string& key, const ImageMaker& maker, bool frozen) {
   try {
     const disk::Found found = store.read(key);
     if (found.how != disk::Found::How::hit) return nullptr;
     std::string error;
-    if (auto image = maker.load(found.payload, &error)) return image;
+    auto image = maker.load(found.payload, &error);
+    if (image && (frozen || !maker.outdated || maker.outdated(image.get()).empty())) return image;
     store.forget(key);
   } catch (const std::bad_alloc&) {
     // No memory for the file: compiling may still do.
@@ -32,7 +33,7 @@ std::shared_ptr<const void> image_of(const Signature& signature, const std::stri
   auto image = KernelCache::images_of_process().get(key, [&]() -> KernelCache::Made {
     const disk::ProcessStore& process = disk::process_store();
     if (process.store)
-      if (auto found = from_disk(*process.store, key, maker)) {
+      if (auto found = from_disk(*process.store, key, maker, process.mode == CacheMode::frozen)) {
         from = Source::disk;
         return {std::move(found), false};
       }

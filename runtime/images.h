@@ -17,6 +17,8 @@ struct ImageMaker {
   std::function<std::string()> compile;
   /// Null, with `error`, when the bytes cannot be loaded.
   std::function<std::shared_ptr<const void>(std::string_view bytes, std::string* error)> load;
+  /// Why a loaded image should be made anew although it is right, else "". Not asked in frozen mode. May be empty.
+  std::function<std::string(const void* image)> outdated = {};
 };
 
 /// Throws Error(not_prepared) in frozen mode where the image is neither in memory nor on disk. `kernel`: its name, for lists and

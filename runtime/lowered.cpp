@@ -1,6 +1,8 @@
 // See lowered.h.
 #include "runtime/lowered.h"
 
+#include <algorithm>
+
 #include "compiler/compile.h"
 #include "compiler/passes/alias.h"
 
@@ -38,6 +40,18 @@ std::vector<std::vector<std::uint8_t>> sharing_of(const tile::Module& module, co
     for (std::size_t r = 0; r < binding.inputs(); ++r) may_share[w][r] = compiler::may_share_storage(module, binding.slots()[r].tensor, written);
   }
   return may_share;
+}
+
+ir::Program described(const ir::Program& program, const std::vector<ir::TensorId>& workspace) {
+  ir::Program p = program;
+  p.equations.clear();
+  p.indices.clear();
+  for (ir::TensorId id = 0; id < p.tensors.size(); ++id) {
+    ir::Tensor& t = p.tensors[id];
+    const bool stored = t.role == ir::Role::input || t.role == ir::Role::output || std::find(workspace.begin(), workspace.end(), id) != workspace.end();
+    if (!stored) t.shape.clear();
+  }
+  return p;
 }
 
 }  // namespace quern::runtime

@@ -18,4 +18,8 @@ std::shared_ptr<const ir::Program> settled_program(const CompileRequest& request
 
 /// [written slot][read slot]: whether the two may be the same storage. `binding` is of module.program.
 std::vector<std::vector<std::uint8_t>> sharing_of(const tile::Module& module, const Binding& binding);
+
+/// A program whose equations are gone: what binding, checks and launches read of it. Only inputs, outputs and `workspace` keep shapes.
+ir::Program described(const ir::Program& program, const std::vector<ir::TensorId>& workspace);
+
 }  // namespace quern::runtime

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #ifdef QUERN_CUDA
+#include "runtime/cuda/copies.h"
 #include "runtime/cuda/gpu.h"
 #include "runtime/cuda/module.h"
 #include "runtime/data_error.h"
@@ -15,9 +16,10 @@ namespace quern::runtime::aot {
 
 struct GpuVariant::State {
   const Variant& variant;
+  const Binding& binding;
   gpu::Module module;
   State(const Variant& v, const Binding& binding, const char* cubin)
-      : variant(v), module(binding, printed(v), compiled(v, cubin), v.gpu) {}
+      : variant(v), binding(binding), module(binding, printed(v), compiled(v, cubin), v.gpu) {}
   static quern::cuda::CudaModule printed(const Variant& v) {
     quern::cuda::CudaModule module;
     module.program = v.program;
@@ -40,6 +42,7 @@ void GpuVariant::run(const Launch& launch) {
   const gpu::ModuleCall call{launch.tensors, launch.symbols, launch.scalars, static_cast<gpu::Stream>(launch.stream), true};
   if (!launch.wait) return state_->module.launch(gpu, call);
   gpu.require_alive();
+  gpu::check_facts(gpu, call.stream, state_->binding, launch.tensors);
   const cpu::Status found = state_->module.run_and_wait(gpu, call);
   if (found.state != 0) throw_data_error(state_->variant.program, found);
 }

@@ -14,7 +14,8 @@ class GpuVariant {
   /// `binding` is of the variant's program; `cubin` holds variant.cubin_bytes. All outlive this.
   GpuVariant(const Variant& variant, const Binding& binding, const char* cubin);
   ~GpuVariant();
-  /// Tensors are in the memory of the GPU of the launch's options. Throws Error.
+  /// Tensors are in the memory of the GPU of the launch's options. A run that is waited for reads `nondecreasing` through copies
+  /// and throws what the data broke; one that is not leaves the facts to the caller. Throws Error.
   void run(const Launch& launch);
 
   /// Whether a cubin for `target` runs on GPU `number`. Throws Error without a driver or such a GPU.

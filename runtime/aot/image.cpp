@@ -22,6 +22,11 @@ constexpr std::uint64_t operator_fingerprint() {
   return hash;
 }
 
+constexpr std::size_t kElementwise = 0
+#define QUERN_OP(name, arity, rule, spelling) +1
+#include "dsl/ir/operators.def"
+    ;
+
 class Out {
  public:
   static constexpr bool writing = true;
@@ -89,6 +94,8 @@ class Fields {
     } else if constexpr (std::is_enum_v<T>) {
       auto raw = static_cast<std::int64_t>(value);
       (*this)(raw);
+      if constexpr (std::is_same_v<T, DType>)
+        if (raw < 0 || raw >= static_cast<std::int64_t>(kDTypeCount)) In::damaged();
       value = static_cast<T>(raw);
     } else if constexpr (std::is_same_v<T, ir::Expr>) {
       expression(value);
@@ -228,6 +235,7 @@ class Fields {
         for (ir::Expr& arg : node.args) expression(arg);
         --depth_;
         leaf(node);
+        if (!sound(node)) In::damaged();
         e = program_->pool.intern(std::move(node));
         made_.push_back(e);
       } else if (number - kNew < made_.size()) {
@@ -244,6 +252,20 @@ class Fields {
     (*this)(node.payload);
   }
 
+  /// What evaluating it takes for granted.
+  bool sound(const ir::Node& node) const {
+    const auto count = node.args.size(), at = static_cast<std::size_t>(node.payload);
+    for (const ir::Expr arg : node.args)
+      if (!arg) return false;
+    switch (node.op) {
+      case ir::Op::constant: return count == 0;
+      case ir::Op::symbol: return count == 0 && at < program_->symbols.size();
+      case ir::Op::scalar: return count == 0 && at < program_->scalars.size();
+      case ir::Op::cast: return count == 1;
+      default: return ir::is_elementwise(node.op) && static_cast<std::size_t>(node.op) - static_cast<std::size_t>(ir::Op::neg) < kElementwise && count == static_cast<std::size_t>(ir::info(node.op).arity);
+    }
+  }
+
   static constexpr std::uint64_t kNew = 1;
   Stream& stream_;
   ir::Program* program_ = nullptr;
@@ -254,25 +276,37 @@ class Fields {
 
 }  // namespace
 
-std::string write_image(const Image& image) {
+namespace {
+
+template <class T>
+std::string write(const T& value) {
   Out out;
   out.number(kVersion);
   out.number(operator_fingerprint());
-  Image copy = image;  // the fields are described once, for writing into them
+  T copy = value;  // the fields are described once, for writing into them
   Fields<Out> fields(out);
   fields(copy);
   return std::move(out.bytes);
 }
 
-Image read_image(std::span<const char> bytes) {
+template <class T>
+T read(std::span<const char> bytes) {
   In in(bytes);
   if (in.number() != kVersion || in.number() != operator_fingerprint())
     throw Error(Code::unsupported, "error: this kernel was compiled ahead of time by another version of quern; compile it again with the installed one");
-  Image image;
+  T value;
   Fields<In> fields(in);
-  fields(image);
+  fields(value);
   if (!in.done()) In::damaged();
-  return image;
+  return value;
 }
+
+}  // namespace
+
+std::string write_variant(const Variant& variant) { return write(variant); }
+Variant read_variant(std::span<const char> bytes) { return read<Variant>(bytes); }
+
+std::string write_image(const Image& image) { return write(image); }
+Image read_image(std::span<const char> bytes) { return read<Image>(bytes); }
 
 }  // namespace quern::runtime::aot

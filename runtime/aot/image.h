@@ -45,6 +45,10 @@ struct Image {
   std::vector<Case> cases;   // equal but for values: the same symbols, slots and scalars in the same order
 };
 
+/// One variant by itself, for the cache on disk; reading throws as read_image does.
+std::string write_variant(const Variant& variant);
+Variant read_variant(std::span<const char> bytes);
+
 std::string write_image(const Image& image);
 /// Throws Error(unsupported) for the image of another version, Error(internal) for a damaged one.
 Image read_image(std::span<const char> bytes);

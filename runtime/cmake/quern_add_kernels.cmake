@@ -1,13 +1,15 @@
 # quern_add_kernels(<target> FILES <file>... [TARGETS <target>...] [SET <name=value,...>...] [KERNELS <name>...]
-#                   [LAYOUTS <dense|rows|any>...] [PREFIX <prefix>])
+#                   [LAYOUTS <dense|rows|any>...] [PREFIX <prefix>] [SOURCE])
 #
 # Compiles program files ahead of time while the project is built. Each FILE.quern becomes FILE.h and FILE.o; <target>, a
 # library or program that exists or else a static library made here, gets the objects, the folder of the headers and the
 # small runtime (quern::aot_static where QUERN_AOT_STATIC is on, else quern::aot).
 #   quern_add_kernels(kernels FILES attention.quern TARGETS x86-64-v3 x86-64-v4 sm_90a SET D=64,128)
 #   target_link_libraries(app PRIVATE kernels)
+# SOURCE: C text instead of objects, for GPU targets alone, compiled by the project's C compiler; a build of quern without LLVM
+# does that.
 function(quern_add_kernels target)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "PREFIX" "FILES;TARGETS;SET;KERNELS;LAYOUTS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "SOURCE" "PREFIX" "FILES;TARGETS;SET;KERNELS;LAYOUTS")
   if(arg_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "quern_add_kernels(${target}): unknown: ${arg_UNPARSED_ARGUMENTS}")
   endif()
@@ -30,6 +32,11 @@ function(quern_add_kernels target)
   if(arg_PREFIX)
     list(APPEND options --prefix ${arg_PREFIX})
   endif()
+  set(extension o)
+  if(arg_SOURCE)
+    list(APPEND options --source)
+    set(extension c)
+  endif()
 
   if(NOT TARGET ${target})
     add_library(${target} STATIC)
@@ -40,11 +47,13 @@ function(quern_add_kernels target)
     get_filename_component(path ${file} ABSOLUTE)
     get_filename_component(name ${file} NAME_WE)
     string(MAKE_C_IDENTIFIER ${name} name)
-    set(made ${folder}/${name}.h ${folder}/${name}.o)
+    set(made ${folder}/${name}.h ${folder}/${name}.${extension})
     add_custom_command(OUTPUT ${made}
       COMMAND quern::command compile ${path} ${arg_KERNELS} ${options} --out ${folder} --name ${name} --quiet
       DEPENDS ${path} quern::command COMMENT "Compiling the kernels of ${file}" VERBATIM)
-    set_source_files_properties(${folder}/${name}.o PROPERTIES EXTERNAL_OBJECT TRUE GENERATED TRUE)
+    if(NOT arg_SOURCE)
+      set_source_files_properties(${folder}/${name}.o PROPERTIES EXTERNAL_OBJECT TRUE GENERATED TRUE)
+    endif()
     target_sources(${target} PRIVATE ${made})
   endforeach()
   target_include_directories(${target} PUBLIC $<BUILD_INTERFACE:${folder}>)

@@ -1,6 +1,8 @@
 // One NVRTC program per module. See compile_nvrtc.h.
 #include "runtime/cuda/compile_nvrtc.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
@@ -74,6 +76,13 @@ constexpr int kNvrtcOutOfMemory = 1, kNvrtcCompilation = 6;
 
 }  // namespace
 
+void NvrtcFile::look() {
+  struct stat s {};
+  const bool there = stat(path.c_str(), &s) == 0;
+  bytes = there ? static_cast<std::int64_t>(s.st_size) : -1;
+  changed = there ? static_cast<std::int64_t>(s.st_mtim.tv_sec) * 1'000'000'000 + s.st_mtim.tv_nsec : -1;
+}
+
 void read_report(const std::string& log, CompiledText& into) {
   std::istringstream lines(log);
   KernelResources* kernel = nullptr;
@@ -132,6 +141,8 @@ CompiledText compile_nvrtc(const std::string& text, const quern::cuda::Target& t
   compiled.ptx = fetch(raw, n.nvrtcGetPTXSize, n.nvrtcGetPTX);
   drop_terminator(compiled.ptx);
   read_report(compiled.log, compiled);
+  compiled.made_by = {n.path, -1, -1, n.major, n.minor};
+  compiled.made_by.look();
   compiled.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return compiled;
 }

@@ -2,9 +2,8 @@
 // NVRTC), the log, and what each kernel takes of the machine, read from ptxas's report, so that no GPU is needed.
 #pragma once
 
-#include <memory>
+#include <cstdint>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "compiler/codegen/cuda/target.h"
@@ -24,8 +23,19 @@ struct Remark {
   std::string code, text, meaning;
 };
 
+/// The compiler as a file, by which a later process sees that it is still the same without opening it.
+struct NvrtcFile {
+  std::string path;
+  std::int64_t bytes = -1, changed = -1;  // of the file: size, time of its last change in ns since 1970; -1: no such file
+  int major = 0, minor = 0;
+
+  /// `bytes` and `changed` of `path` as it is now.
+  void look();
+};
+
 struct CompiledText {
   std::string cubin, ptx, log;
+  NvrtcFile made_by;
   std::vector<KernelResources> kernels;  // in the order of the report
   std::vector<Remark> remarks;
   double seconds = 0;
@@ -36,10 +46,6 @@ struct CompiledText {
 /// Thread-safe; several compiles run at once. Throws Error(unsupported) without NVRTC, Error(internal) with the log and the
 /// lines it names when the text does not compile, Error(out_of_memory).
 CompiledText compile_nvrtc(const std::string& text, const quern::cuda::Target& target);
-
-/// To bytes and back, without the log; of the PTX only what is needed where there is no cubin. Null, with `error`, for other bytes.
-std::string pack(const CompiledText& compiled);
-std::shared_ptr<const CompiledText> unpack(std::string_view bytes, std::string* error);
 
 /// The report of ptxas -v inside a log. Kept apart for tests.
 void read_report(const std::string& log, CompiledText& into);

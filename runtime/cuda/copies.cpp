@@ -204,4 +204,23 @@ void copy_with_gpu(const TensorView& from, const TensorView& to) {
   send(gpu, there.block.get(), low, high - low);
 }
 
+void gpu::check_facts(Gpu& gpu, Stream stream, const Binding& binding, const TensorView* const* tensors) {
+  if (!binding.has_facts()) return;
+  {
+    // What fills the tensors may still be under way on the stream of the call.
+    const Current current(gpu);
+    gpu.require(gpu.driver().cuStreamSynchronize(stream), "reading what is declared nondecreasing");
+  }
+  CallArguments call;
+  call.tensors.resize(binding.slots().size());
+  std::vector<Tensor> copies;
+  copies.reserve(binding.slots().size());
+  for (std::size_t slot = 0; slot < binding.inputs(); ++slot) {
+    call.tensors[slot] = tensors[slot];
+    const bool there = tensors[slot]->memory() == Memory::gpu && tensors[slot]->count() > 0;
+    if (there && binding.program().tensors[binding.slots()[slot].tensor].nondecreasing) call.tensors[slot] = &copies.emplace_back(to_host(*tensors[slot])).view();
+  }
+  binding.check_facts(call);
+}
+
 }  // namespace quern::runtime

@@ -41,4 +41,8 @@ class Staging {
   std::vector<Written> written_;
 };
 
+/// What Binding::check_facts leaves out: `nondecreasing` of tensors in GPU memory, through copies made after the work on `stream`.
+/// Throws Error(data).
+void check_facts(Gpu& gpu, Stream stream, const Binding& binding, const TensorView* const* tensors);
+
 }  // namespace quern::runtime::gpu

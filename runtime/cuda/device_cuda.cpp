@@ -7,6 +7,7 @@
 
 #include "compiler/codegen/cuda/plan_cuda.h"
 #include "runtime/cuda/copies.h"
+#include "runtime/cuda/gpu_image.h"
 #include "runtime/cuda/module.h"
 #include "runtime/images.h"
 #include "runtime/lowered.h"
@@ -16,12 +17,14 @@ namespace {
 
 class Compiled final : public Executable {
  public:
-  Compiled(tile::Module module, quern::cuda::CudaModule printed, CompiledText compiled, const quern::cuda::Target& target)
-      : tiles_(std::move(module)),
-        binding_(tiles_.program),
-        module_(binding_, std::move(printed), std::move(compiled), target),
+  /// `settled`: with the names of this kernel. `tiles`: what the code was made from, made again to be explained.
+  Compiled(std::shared_ptr<const ir::Program> settled, const GpuImage& image, const quern::cuda::Target& target, std::function<tile::Module()> tiles)
+      : settled_(std::move(settled)),
+        binding_(*settled_),
+        module_(binding_, named(image.module, *settled_), image.compiled, target),
         target_(target),
-        may_share_(sharing_of(tiles_, binding_)) {}
+        may_share_(image.may_share),
+        tiles_(std::move(tiles)) {}
 
   void run(const Launch& launch) const override;
   void prepare(const Launch& launch) const override;
@@ -35,17 +38,17 @@ class Compiled final : public Executable {
 
  private:
   Gpu& gpu_of(const Launch& launch, bool* staged) const;
-  void check_orders(const Launch& launch) const;
   /// Throws what the data broke.
   void require_kept(const cpu::Status& found) const {
-    if (found.state != 0) throw_data_error(tiles_.program, found);
+    if (found.state != 0) throw_data_error(module_.printed().program, found);
   }
 
-  tile::Module tiles_;
-  Binding binding_;          // of the tiles' program: its slots are those of the call
+  std::shared_ptr<const ir::Program> settled_;
+  Binding binding_;          // of settled_: its slots are those of the call
   mutable Module module_;
   quern::cuda::Target target_;
   std::vector<std::vector<std::uint8_t>> may_share_;
+  std::function<tile::Module()> tiles_;
 };
 
 /// The one GPU of the call's tensors; `staged`: some tensor with elements is on the host.
@@ -83,13 +86,13 @@ void Compiled::run(const Launch& launch) const {
   }
   gpu.require_alive();
   if (!launch.may_prepare && !module_.is_loaded(gpu.ordinal()))
-    throw Error(Code::not_prepared, fmt::format("error: kernel '{}' is not loaded on GPU {}; call prepare with such arguments first", tiles_.program.name, gpu.ordinal()));
+    throw Error(Code::not_prepared, fmt::format("error: kernel '{}' is not loaded on GPU {}; call prepare with such arguments first", settled_->name, gpu.ordinal()));
   const Current current(gpu);
   if (capture_of(gpu, call.stream) != 0)
     throw Error(Code::not_prepared, fmt::format("error: kernel '{}' {} while its stream is captured into a graph; prepare it before, then `launch` it on tensors "
-                                                "in GPU memory", tiles_.program.name, staged ? "would copy host tensors" : "would be waited for"));
+                                                "in GPU memory", settled_->name, staged ? "would copy host tensors" : "would be waited for"));
   call.may_allocate = true;  // nothing is captured
-  if (launch.wait) check_orders(launch);
+  if (launch.wait) check_facts(gpu, call.stream, binding_, launch.tensors);
   if (!staged) {
     require_kept(module_.run_and_wait(gpu, call));
     return;
@@ -104,21 +107,6 @@ void Compiled::run(const Launch& launch) const {
   staging.copy_back();
 }
 
-/// `nondecreasing` of tensors in GPU memory, by a copy. Those on the host were read by the caller.
-void Compiled::check_orders(const Launch& launch) const {
-  if (!binding_.has_facts()) return;
-  CallArguments call;
-  call.tensors.resize(binding_.slots().size());
-  std::vector<Tensor> copies;
-  copies.reserve(binding_.slots().size());
-  for (std::size_t slot = 0; slot < binding_.inputs(); ++slot) {
-    call.tensors[slot] = launch.tensors[slot];
-    const ir::Tensor& tensor = tiles_.program.tensors[binding_.slots()[slot].tensor];
-    if (tensor.nondecreasing && launch.tensors[slot]->memory() == Memory::gpu) call.tensors[slot] = &copies.emplace_back(to_host(*launch.tensors[slot])).view();
-  }
-  binding_.check_facts(call);
-}
-
 void Compiled::synchronize(void* stream, const Options&) const {
   if (module_.printed().launches.empty()) return;
   int loaded = 0;
@@ -129,19 +117,19 @@ void Compiled::synchronize(void* stream, const Options&) const {
     gpu.require_alive();
     const auto queue = static_cast<Stream>(stream);
     // The stream is of one GPU. With several in use each gets its own copy, after that stream is through.
-    if (loaded > 1) gpu.require(gpu.driver().cuStreamSynchronize(queue), fmt::format("kernel '{}'", tiles_.program.name));
+    if (loaded > 1) gpu.require(gpu.driver().cuStreamSynchronize(queue), fmt::format("kernel '{}'", settled_->name));
     const cpu::Status found = module_.read_status(gpu, 0, loaded > 1 ? nullptr : queue);
-    if (found.state != 0) throw_data_error(tiles_.program, found);
+    if (found.state != 0) throw_data_error(module_.printed().program, found);
   }
 }
 
 std::string Compiled::explain() const {
   const CompiledText& compiled = module_.compiled();
   const auto plural = [](std::size_t n) { return n == 1 ? "" : "s"; };
-  std::string text = fmt::format("kernel {} for {}: {} launch{}, {} tensor{} of workspace, compiled in {:.0f} ms\n", tiles_.program.name,
+  std::string text = fmt::format("kernel {} for {}: {} launch{}, {} tensor{} of workspace, compiled in {:.0f} ms\n", settled_->name,
                                  quern::cuda::name_of(target_), module_.printed().launches.size(), module_.printed().launches.size() == 1 ? "" : "es",
                                  module_.printed().workspace.size(), plural(module_.printed().workspace.size()), compiled.seconds * 1e3);
-  for (const tile::Kernel& k : tiles_.kernels) {
+  for (const tile::Kernel& k : tiles_().kernels) {
     text += "  " + k.name + "\n";
     for (const std::string& why : k.why) text += "    " + why + "\n";
   }
@@ -162,16 +150,20 @@ quern::cuda::Target target_of(const Options& options) {
   throw Error(Code::invalid_argument, fmt::format("error: no GPU target '{}'; there are sm_80, sm_86, sm_89, sm_90 and sm_90a", options.target));
 }
 
-std::shared_ptr<const Executable> compile_printed(tile::Module module, quern::cuda::CudaModule printed, const quern::cuda::Target& target,
-                                                  const std::function<std::shared_ptr<const CompiledText>(const quern::cuda::CudaModule&)>& image) {
+namespace {
+
+/// The image of printed text. `compiled` by NVRTC unless there is nothing to launch.
+GpuImage image_of_printed(const tile::Module& module, quern::cuda::CudaModule printed, const quern::cuda::Target& target) {
   if (!printed.error.empty())
     throw Error(Code::internal, fmt::format("error: internal fault while generating CUDA text for kernel '{}': {}", module.program.name, printed.error));
-  CompiledText compiled;
-  if (!printed.launches.empty()) compiled = image ? *image(printed) : compile_nvrtc(printed.text, target);
-  return std::make_shared<const Compiled>(std::move(module), std::move(printed), std::move(compiled), target);
+  GpuImage image;
+  if (!printed.launches.empty()) image.compiled = compile_nvrtc(printed.text, target);
+  image.may_share = sharing_of(module, Binding(module.program));
+  image.module.program = described(printed.program, printed.workspace);
+  image.module.launches = std::move(printed.launches);
+  image.module.workspace = std::move(printed.workspace);
+  return image;
 }
-
-namespace {
 
 tile::Module plan_settled(const ir::Program& settled, const CompileRequest& request, const quern::cuda::Target& target) {
   quern::cuda::CudaOptions options;
@@ -183,6 +175,12 @@ tile::Module plan_settled(const ir::Program& settled, const CompileRequest& requ
 }
 
 }  // namespace
+
+std::shared_ptr<const Executable> compile_printed(tile::Module module, quern::cuda::CudaModule printed, const quern::cuda::Target& target) {
+  const GpuImage image = image_of_printed(module, std::move(printed), target);
+  auto program = std::make_shared<const ir::Program>(module.program);
+  return std::make_shared<const Compiled>(std::move(program), image, target, [module = std::move(module)] { return module; });
+}
 
 tile::Module plan(const CompileRequest& request, const quern::cuda::Target& target) { return plan_settled(*settled_program(request), request, target); }
 
@@ -200,16 +198,20 @@ namespace quern::runtime {
 std::shared_ptr<const Executable> compile_for_cuda(const CompileRequest& request) {
   const quern::cuda::Target target = gpu::target_of(*request.options);
   const std::shared_ptr<const ir::Program> settled = settled_program(request);
-  tile::Module module = gpu::plan_settled(*settled, request, target);
-  quern::cuda::CudaModule printed = gpu::print(module, request, target);
-  // Planning and printing take milliseconds and are done again by every process: what is kept is the machine code.
-  return gpu::compile_printed(std::move(module), std::move(printed), target, [&](const quern::cuda::CudaModule& text) {
-    return std::static_pointer_cast<const gpu::CompiledText>(image_of(
-        signature_of(Device::cuda, *settled, request), settled->name,
-        {[&] { return gpu::pack(gpu::compile_nvrtc(text.text, target)); },
-         [](std::string_view bytes, std::string* error) { return gpu::unpack(bytes, error); }},
-        request.source));
-  });
+  const Binding binding(*settled);
+  const auto image = std::static_pointer_cast<const gpu::GpuImage>(image_of(
+      signature_of(Device::cuda, *settled, request), settled->name,
+      {[&] {
+         const tile::Module module = gpu::plan_settled(*settled, request, target);
+         return gpu::pack(gpu::image_of_printed(module, gpu::print(module, request, target), target));
+       },
+       [&](std::string_view bytes, std::string* error) { return gpu::unpack(bytes, binding, error); },
+       [](const void* image) { return gpu::outdated(static_cast<const gpu::GpuImage*>(image)->compiled.made_by); }},
+      request.source));
+  const auto tiles = [settled, target, options = *request.options, layouts = request.layouts] {
+    return gpu::plan_settled(*settled, {settled, &options, layouts, nullptr}, target);
+  };
+  return std::make_shared<const gpu::Compiled>(settled, *image, target, tiles);
 }
 
 }  // namespace quern::runtime

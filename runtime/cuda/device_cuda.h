@@ -2,7 +2,6 @@
 // (copies); this ties them together.
 #pragma once
 
-#include <functional>
 #include <memory>
 
 #include "compiler/codegen/cuda/compile_cuda.h"
@@ -16,9 +15,8 @@ namespace quern::runtime::gpu {
 /// Error(unsupported) without a driver, Error(invalid_argument).
 quern::cuda::Target target_of(const Options& options);
 
-/// Compiles printed text; needs NVRTC and no GPU. `module` is what it was printed from. `image`: gives the machine code instead.
-std::shared_ptr<const Executable> compile_printed(tile::Module module, quern::cuda::CudaModule printed, const quern::cuda::Target& target,
-                                                  const std::function<std::shared_ptr<const CompiledText>(const quern::cuda::CudaModule&)>& image = {});
+/// Compiles printed text; needs NVRTC and no GPU. `module` is what it was printed from.
+std::shared_ptr<const Executable> compile_printed(tile::Module module, quern::cuda::CudaModule printed, const quern::cuda::Target& target);
 
 /// How a checked program becomes tiles and text for a GPU.
 tile::Module plan(const CompileRequest& request, const quern::cuda::Target& target);

@@ -108,6 +108,12 @@ TEST_CASE("inout, small floats, data errors and refusals on a GPU") {
   CHECK(g_gather_cuda(3, 8, 2, floats(gx), nullptr, static_cast<const std::int32_t*>(gids.view().data()), nullptr, written(go), nullptr, nullptr) == QUERN_DATA);
   CHECK(std::string(quern_aot_message()) == "error: ids[1] = 3 is outside axis 0 of 'x', which has 3 entries");
 
+  Tensor doc(quern::i32, {3});
+  for (int i = 0; i < 3; ++i) static_cast<std::int32_t*>(doc.view().data())[i] = i == 2 ? 0 : i;
+  const Tensor gdoc = quern::to_gpu(doc.view()), sums = quern::gpu_tensor(quern::f32, {3});
+  CHECK(g_segments_cuda(3, static_cast<const std::int32_t*>(gdoc.view().data()), nullptr, floats(gx), nullptr, written(sums), nullptr, nullptr) == QUERN_DATA);
+  CHECK(std::string(quern_aot_message()) == "error: 'doc' is declared nondecreasing, but 0 at position 2 follows 1");
+
   CHECK(g_gather_cuda(3, 8, 2, nullptr, nullptr, static_cast<const std::int32_t*>(gids.view().data()), nullptr, written(go), nullptr, nullptr) == QUERN_INVALID_ARGUMENT);
   quern_call call{};
   call.gpu = 7;

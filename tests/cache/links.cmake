@@ -1,2 +1,5 @@
 set(links quern_command quern_binary)
 set(shared_sources command/process.cpp)
+if(QUERN_CUDA)
+  list(APPEND links quern_emulated_cuda_path)
+endif()

@@ -20,7 +20,7 @@ using runtime::aot::LayoutClass;
 struct CompileOptions {
   std::string file, folder = ".", name, prefix;
   std::vector<std::string> kernels, targets, settings, layouts;
-  bool quiet = false, export_cu = false;
+  bool quiet = false, export_cu = false, source = false;
 };
 
 std::vector<std::string> split(const std::string& text) {
@@ -66,7 +66,7 @@ LayoutClass layout_named(const std::string& name) {
   throw Failure(ExitCode::usage, fmt::format("--layouts: '{}' is none of dense, rows, any", name));
 }
 
-[[maybe_unused]] ExitCode exit_code_of(Code code) {
+ExitCode exit_code_of(Code code) {
   switch (code) {
     case Code::invalid_program: return ExitCode::program;
     case Code::invalid_argument: return ExitCode::usage;
@@ -130,11 +130,11 @@ ExitCode run(const Session& session, const CompileOptions& options) {
   for (const std::string& word : options.layouts)
     for (const std::string& layout : split(word)) ahead.layouts.push_back(layout_named(layout));
   ahead.prefix = options.prefix;
+  ahead.source = options.source;
   ahead.name = options.name.empty() ? stem_of(options.file) : options.name;
   if (!options.quiet) ahead.progress = [&](const std::string& line) { session.terminal.message(line + "\n"); };
 
   runtime::aot::Ahead made;
-#ifdef QUERN_LLVM
   try {
     made = runtime::aot::compile_ahead(text, shown, ahead);
   } catch (const Error& error) {
@@ -142,19 +142,18 @@ ExitCode run(const Session& session, const CompileOptions& options) {
     if (message.starts_with("error: ")) message.erase(0, 7);
     throw Failure(exit_code_of(error.code()), message);
   }
-#else
-  throw Failure(ExitCode::unavailable, "compile: this build has no LLVM, which writes the object");
-#endif
   std::error_code error;
   std::filesystem::create_directories(options.folder, error);
   if (error) throw Failure(ExitCode::data, fmt::format("{}: {}", options.folder, error.message()));
   const std::string path = (std::filesystem::path(options.folder) / ahead.name).string();
-  write_text(path + ".o", made.object);
+  const std::string code = path + (options.source ? ".c" : ".o");
+  write_text(code, options.source ? made.source : made.object);
   write_text(path + ".h", made.header);
   if (session.json) {
-    session.write_json({{"header", path + ".h"}, {"object", path + ".o"}, {"object_bytes", made.object.size()}, {"functions", made.functions}});
+    session.write_json({{"header", path + ".h"}, {options.source ? "source" : "object", code}, {options.source ? "source_bytes" : "object_bytes", (options.source ? made.source : made.object).size()},
+                        {"functions", made.functions}});
   } else {
-    session.terminal.data(fmt::format("{}.h\n{}.o\n", path, path));
+    session.terminal.data(fmt::format("{}.h\n{}\n", path, code));
   }
   return ExitCode::ok;
 }
@@ -168,6 +167,7 @@ void add_compile(CLI::App& app, Session& session) {
       "quern compile attention.quern attention --target x86-64-v3,x86-64-v4 --set D=64,128 -o kernels\n"
       "  quern compile attention.quern multi_head --target x86-64-v3,sm_80,sm_90a --set T=f16 --set D=128 --set E=128 -o kernels\n"
       "  cc main.c -Ikernels kernels/attention.o -lquern-aot\n"
+      "  quern compile attention.quern attention --target sm_80,sm_90a --source --set D=64 -o kernels && cc -c kernels/attention.c\n"
       "  quern compile attention.quern attention --export-cu --target sm_90a --set M=512 --set N=512 --set D=64 -o .\n"
       "\n"
       "The object holds code for every target and value; the program takes the best for its processor at each call. It needs\n"
@@ -183,6 +183,7 @@ void add_compile(CLI::App& app, Session& session) {
   sub->add_option("-o,--out", options->folder, "folder of the two files")->type_name("DIR");
   sub->add_option("--name", options->name, "of the two files; that of the program file when not given");
   sub->add_option("--prefix", options->prefix, "before the names of the C functions");
+  sub->add_flag("--source", options->source, "for GPU targets: C text instead of an object, for any C compiler; needs no LLVM");
   sub->add_flag("--export-cu", options->export_cu, "one kernel as a .cu program of its own: code, inputs, reference, timing; needs nvcc and nothing else");
   sub->add_flag("--quiet", options->quiet, "no line for each variant");
   sub->add_flag("--json", session.json, "one JSON value on stdout");

@@ -55,7 +55,8 @@ const char* c_type(Type type) {
 }
 
 struct Names {
-  std::set<std::string> used{"call"};
+  // What the bodies of functions call their own (c_source.cpp).
+  std::set<std::string> used{"call", "quern_sizes", "quern_data", "quern_strides", "quern_scalars"};
   std::string take(std::string name) {
     while (is_taken(name) || !used.insert(name).second) name += '_';
     return name;
@@ -81,24 +82,22 @@ CFunction c_function(const ir::Program& program, const Binding& binding, const s
   f.made.tensors = static_cast<std::uint32_t>(binding.slots().size());
   f.made.scalars = static_cast<std::uint32_t>(binding.scalars().size());
   Names names;
+  names.used.insert({kernel, symbol});
   std::vector<std::string> list, sizes;
-  const auto add = [&](Type type, Role role, std::size_t position) { f.made.parameters.push_back({type, role, static_cast<std::uint32_t>(position)}); };
-  for (std::size_t s = 0; s < program.symbols.size(); ++s) {
-    add(Type::i64, Role::size, s);
-    sizes.push_back("int64_t " + names.take(program.symbols[s].name));
-  }
+  const auto add = [&](Type type, Role role, std::size_t position, const std::string& name) {
+    f.made.parameters.push_back({type, role, static_cast<std::uint32_t>(position)});
+    f.names.push_back(name);
+    return name;
+  };
+  for (std::size_t s = 0; s < program.symbols.size(); ++s) sizes.push_back("int64_t " + add(Type::i64, Role::size, s, names.take(program.symbols[s].name)));
   if (!sizes.empty()) list.push_back(fmt::format("{}", fmt::join(sizes, ", ")));
   const auto tensor = [&](std::size_t slot) {
     const TensorSlot& s = binding.slots()[slot];
     const ir::Tensor& t = program.tensors[s.tensor];
     const bool read_only = !s.output && !s.result;
     const std::string name = names.take(s.name);
-    add(Type::pointer, Role::data, slot);
-    std::string text = fmt::format("{}{}* {}", read_only ? "const " : "", c_type(t.type), name);
-    if (!t.shape.empty()) {
-      add(Type::pointer, Role::strides, slot);
-      text += fmt::format(", const int64_t* {} /* of {} */", names.take(name + "_strides"), shape_text(program, t));
-    }
+    std::string text = fmt::format("{}{}* {}", read_only ? "const " : "", c_type(t.type), add(Type::pointer, Role::data, slot, name));
+    if (!t.shape.empty()) text += fmt::format(", const int64_t* {} /* of {} */", add(Type::pointer, Role::strides, slot, names.take(name + "_strides")), shape_text(program, t));
     list.push_back(std::move(text));
   };
   // As the signature lists them: tensors and numbers, then outputs.
@@ -110,27 +109,25 @@ CFunction c_function(const ir::Program& program, const Binding& binding, const s
       if (scalar.name != name) continue;
       const Type type = type_of_scalar(scalar.type);
       const bool has_default = static_cast<bool>(scalar.default_value);
-      add(has_default ? Type::pointer : type, has_default ? Role::value_pointer : Role::value, i);
-      list.push_back(has_default ? fmt::format("const {}* {} /* NULL: its default */", c_type(type), names.take(name))
-                                 : fmt::format("{} {}", c_type(type), names.take(name)));
+      const std::string own = add(has_default ? Type::pointer : type, has_default ? Role::value_pointer : Role::value, i, names.take(name));
+      list.push_back(has_default ? fmt::format("const {}* {} /* NULL: its default */", c_type(type), own) : fmt::format("{} {}", c_type(type), own));
     }
   }
   for (std::size_t slot = binding.inputs(); slot < binding.slots().size(); ++slot) tensor(slot);
-  add(Type::pointer, Role::call, 0);
-  list.push_back("const quern_call* call");
+  list.push_back("const quern_call* " + add(Type::pointer, Role::call, 0, "call"));
   f.declaration = fmt::format("quern_status {}({});", symbol, fmt::join(list, ",\n    "));
   return f;
+}
+
+std::string harmless(std::string text) {
+  std::replace(text.begin(), text.end(), '\\', '/');
+  for (std::size_t at = 0; (at = text.find("*/", at)) != std::string::npos;) text.replace(at, 2, "* /");
+  return text;
 }
 
 std::string c_header(const std::string& name, const std::string& file, const std::vector<HeaderEntry>& entries) {
   std::string guard = "QUERN_KERNELS_";
   for (const char c : name) guard += std::isalnum(static_cast<unsigned char>(c)) ? static_cast<char>(std::toupper(static_cast<unsigned char>(c))) : '_';
-  // Nothing that a user wrote can end a comment or continue a line.
-  const auto harmless = [](std::string text) {
-    std::replace(text.begin(), text.end(), '\\', '/');
-    for (std::size_t at = 0; (at = text.find("*/", at)) != std::string::npos;) text.replace(at, 2, "* /");
-    return text;
-  };
   std::string text = fmt::format("/* Kernels of {}, made by quern {}.{}.{}. <quern/aot.h> says how they are called. */\n#ifndef {}_H\n#define {}_H\n\n#include <quern/aot.h>\n\n"
                                  "#ifdef __cplusplus\nextern \"C\" {{\n#endif\n",
                                  harmless(file), QUERN_VERSION_MAJOR, QUERN_VERSION_MINOR, QUERN_VERSION_PATCH, guard, guard);

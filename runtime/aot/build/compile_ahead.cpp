@@ -6,42 +6,20 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "compiler/codegen/cpu/code_generator.h"
-#include "compiler/compile.h"
 #include "runtime/aot/build/c_interface.h"
+#include "runtime/aot/build/c_source.h"
+#include "runtime/aot/build/cpu_part.h"
 #include "runtime/aot/build/gpu_part.h"
 #include "runtime/aot/image.h"
 #include "runtime/aot/object.h"
 #include "runtime/aot/processor.h"
 #include "runtime/front.h"
-#include "runtime/later.h"
 #include "runtime/lowered.h"
 
 namespace quern::runtime::aot {
 namespace {
 
 constexpr std::size_t kMostCases = 256;
-
-/// A program whose equations are gone: what binding, checks and launches read of it.
-ir::Program described(const ir::Program& program, const std::vector<ir::TensorId>& workspace) {
-  ir::Program p = program;
-  p.equations.clear();
-  p.indices.clear();
-  for (ir::TensorId id = 0; id < p.tensors.size(); ++id) {
-    ir::Tensor& t = p.tensors[id];
-    const bool stored = t.role == ir::Role::input || t.role == ir::Role::output || std::find(workspace.begin(), workspace.end(), id) != workspace.end();
-    if (!stored) t.shape.clear();
-  }
-  return p;
-}
-
-cpu::Target cpu_target(const std::string& name) {
-  switch (level_named(name)) {
-    case 4: return cpu::target_named("avx512");
-    case 3: return cpu::target_named("avx2");
-    default: return cpu::target_named("baseline");
-  }
-}
 
 /// What the class says of every tensor; empty when it says no more than the one before it.
 std::vector<Layout> layouts_of(LayoutClass c, const ir::Program& program, const Binding& binding) {
@@ -83,6 +61,8 @@ class Builder {
       list->erase(std::unique(list->begin(), list->end()), list->end());
     }
     if (cpu_targets_.empty() && gpu_targets_.empty()) throw Error(Code::invalid_argument, "error: no target; say for example --target x86-64-v3,x86-64-v4");
+    if (options.source && !cpu_targets_.empty())
+      throw Error(Code::invalid_argument, fmt::format("error: code for {} goes into an object, not into C", cpu_targets_[0]));
   }
 
   void kernel(const std::string& kernel_name) {
@@ -116,21 +96,16 @@ class Builder {
 
   cpu::ObjectRequest request() {
     cpu::ObjectRequest request;
-    for (Part& part : parts_) request.parts.push_back({&part.module, part.options, part.prefix});
+    for (CpuPart& part : parts_) request.parts.push_back({&part.module, part.options, part.prefix});
     request.kernels = kernels_;
-    request.functions = functions_;
+    for (const CFunction& f : functions_) request.functions.push_back(f.made);
     return request;
   }
+  std::string source() const { return c_source(options_.name, file_, kernels_, functions_); }
   const std::vector<HeaderEntry>& entries() const { return entries_; }
-  const std::vector<cpu::ObjectFunction>& functions() const { return functions_; }
+  const std::vector<CFunction>& functions() const { return functions_; }
 
  private:
-  struct Part {
-    tile::Module module;
-    cpu::CpuOptions options;
-    std::string prefix;
-  };
-
   const Choice* choice_for(const std::string& name) const {
     for (const Choice& c : options_.choices)
       if (c.name == name) return &c;
@@ -189,13 +164,13 @@ class Builder {
     const Binding binding(*first);
     const auto declare = [&](const std::string& symbol, std::int32_t device, const std::vector<std::string>& targets) {
       CFunction f = c_function(*first, binding, symbol, kernels_.back().symbol, device);
-      for (const cpu::ObjectFunction& other : functions_)
-        if (other.symbol == symbol) throw Error(Code::invalid_argument, fmt::format("error: two kernels would be the C function '{}'", symbol));
+      for (const CFunction& other : functions_)
+        if (other.made.symbol == symbol) throw Error(Code::invalid_argument, fmt::format("error: two kernels would be the C function '{}'", symbol));
       std::string comment = signature_of(front, kernel_name);
       if (!comment_values.empty()) comment += "\n   Compiled for " + comment_values + ".";
       comment += fmt::format("\n   Targets: {}.{}", fmt::join(targets, ", "), device == QUERN_AOT_ON_CUDA ? " Pointers are of GPU memory." : "");
       entries_.push_back({std::move(comment), f.declaration});
-      functions_.push_back(std::move(f.made));
+      functions_.push_back(std::move(f));
     };
     if (!cpu_targets_.empty()) declare(c_name, QUERN_AOT_ON_CPU, cpu_targets_);
     if (!gpu_targets_.empty()) declare(c_name + "_cuda", QUERN_AOT_ON_CUDA, gpu_targets_);
@@ -243,24 +218,14 @@ class Builder {
 
   Variant cpu_variant(const CompileRequest& request, const std::string& target, const std::string& c_name, cpu::ObjectKernel& made) {
     Variant v;
-    Part part;
-    compiler::CompileOptions options;
-    options.plan.target = part.options.target = cpu_target(target);
-    options.plan.layouts = runtime::layouts_of(Binding(*request.program), request);
-    part.module = compiler::compile(*request.program, options);
-    const Binding binding(part.module.program);
-    part.options.layouts = runtime::layouts_of(binding, request);
-    part.prefix = fmt::format("quern_{}_{}", c_name, parts_.size());
-    v.may_share = sharing_of(part.module, binding);
-    v.workspace = part.module.workspace;
-    v.program = described(part.module.program, v.workspace);
+    parts_.push_back(lower_cpu_part(request, target, fmt::format("quern_{}_{}", c_name, parts_.size()), v));
+    const CpuPart& part = parts_.back();
     const auto entry = [&](const std::string& function) {
       made.table.push_back({function, {}});
       return static_cast<std::uint32_t>(made.table.size() - 1);
     };
     v.plan = entry(part.prefix + "_plan");
     for (std::size_t k = 0; k < part.module.kernels.size(); ++k) v.run.push_back(entry(fmt::format("{}_k{}", part.prefix, k)));
-    parts_.push_back(std::move(part));
     return v;
   }
 
@@ -277,9 +242,9 @@ class Builder {
   const std::string& file_;
   const AheadOptions& options_;
   std::vector<std::string> cpu_targets_, gpu_targets_, used_;
-  std::vector<Part> parts_;
+  std::vector<CpuPart> parts_;
   std::vector<cpu::ObjectKernel> kernels_;
-  std::vector<cpu::ObjectFunction> functions_;
+  std::vector<CFunction> functions_;
   std::vector<HeaderEntry> entries_;
 };
 
@@ -294,14 +259,9 @@ Ahead compile_ahead(const std::string& text, const std::string& file, const Ahea
   builder.finish();
   Ahead result;
   result.header = c_header(options.name, file, builder.entries());
-  for (const cpu::ObjectFunction& f : builder.functions()) result.functions.push_back(f.symbol);
-  std::string error;
-  const UnderWay under_way;  // a process that ends waits for LLVM
-  const cpu::CodeGenerator* generator = cpu::code_generator(&error);
-  if (!generator) throw Error(Code::unsupported, fmt::format("error: '{}' cannot be compiled: {}", file, error));
-  cpu::CompiledObject object = generator->compile_object(builder.request());
-  if (!object.error.empty()) throw Error(Code::internal, fmt::format("error: internal fault while generating the object of '{}': {}", file, object.error));
-  result.object = std::move(object.object);
+  for (const CFunction& f : builder.functions()) result.functions.push_back(f.made.symbol);
+  if (options.source) result.source = builder.source();
+  else result.object = write_object(builder.request(), file);
   return result;
 }
 

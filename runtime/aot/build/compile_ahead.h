@@ -27,11 +27,12 @@ struct AheadOptions {
   std::vector<LayoutClass> layouts{LayoutClass::dense, LayoutClass::rows, LayoutClass::any};
   std::string prefix;                    // of the C functions
   std::string name;                      // of the files: "attention" gives attention.h and attention.o
+  bool source = false;                   // attention.c instead of attention.o: GPU targets alone, no LLVM needed
   std::function<void(const std::string&)> progress;  // a line for each variant
 };
 
 struct Ahead {
-  std::string header, object;
+  std::string header, object, source;    // one of the last two
   std::vector<std::string> functions;    // the C functions, in order
 };
 
@@ -40,7 +41,7 @@ bool is_cpu_target(const std::string& name);
 bool is_gpu_target(const std::string& name);
 
 /// `file` names the text in messages. The same input gives the same bytes. Throws Error: invalid_program for the text,
-/// invalid_argument for options, unsupported without LLVM or, for GPU targets, NVRTC.
+/// invalid_argument for options, unsupported without LLVM (which writes objects) or, for GPU targets, NVRTC.
 Ahead compile_ahead(const std::string& text, const std::string& file, const AheadOptions& options);
 
 }  // namespace quern::runtime::aot
