@@ -18,7 +18,7 @@ struct JudgeCommandOptions {
   std::string device = "cpu";
   std::string shard = "0/1";
   std::string kernel;
-  bool variants = false, slow = false, list = false, inside = false;
+  bool variants = false, slow = false, list = false, inside = false, cache = false;
   int seconds = 120;
 };
 
@@ -55,7 +55,7 @@ std::vector<Item> items_of(const JudgeCommandOptions& options) {
 }
 
 ExitCode run(const Session& session, const JudgeCommandOptions& options) {
-  set_cache({CacheMode::off, "", 0, false});  // programs that nobody will run again
+  if (!options.cache) set_cache({CacheMode::off, "", 0, false});  // programs that nobody will run again
   fuzz::JudgeOptions how;
   const DeviceChoice choice = device_named(options.device);
   how.device = choice.device;
@@ -117,6 +117,7 @@ void add_judge(CLI::App& app, Session& session) {
   sub->add_option("--seconds", options->seconds, "for one case (default 120)");
   sub->add_option("--kernel", options->kernel, "cases of this kernel alone");
   sub->add_flag("--inside", options->inside, "in this process, for tools that watch one; a crash ends the run");
+  sub->add_flag("--cache", options->cache, "with the cache on disk: a second run judges what the first one stored");
   sub->add_flag("--list", options->list, "print the cases");
   sub->add_flag("--json", session.json, "one JSON value on stdout");
   sub->callback([&session, options] { session.action = [&session, options] { return run(session, *options); }; });
