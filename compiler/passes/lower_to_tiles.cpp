@@ -220,6 +220,8 @@ void GroupLowering::stage_operands() {
           if (pool_[x].op != Op::read) return;
           (producer(static_cast<TensorId>(pool_[x].payload)) ? local : memory) = true;
         });
+        // On fragments a number for each column is read where it is needed: a tile would keep what it meets out of registers.
+        if (plan_.matrix && n.type == DType::f32 && plan_.stream && std::none_of(dims.begin(), dims.end(), [&](IndexId i) { return i != *plan_.stream && pool_.depends_on(e, i); })) return false;
         const bool summed = std::any_of(stage.axes.begin(), stage.axes.end(), [&](IndexId a) { return pool_.depends_on(e, a); });
         return memory && !local && summed && n.type != DType::i64 && n.type != DType::boolean;
       }
@@ -233,6 +235,8 @@ void GroupLowering::stage_operands() {
       // Packed: strided along the lane, or walked again for every row of a block.
       return step_along(program_, input_, t, n.args, *plan_.lane) == Step::far || plan_.blocks.size() > 1 || !is_float(n.type);
     };
+    bool beside_bf16 = false;
+    for_each_node(pool_, stage.body, [&](Expr, const Node& n) { beside_bf16 |= n.type == DType::bf16; });
     std::function<Expr(Expr)> visit = [&](Expr e) -> Expr {
       if (wanted(e)) {
         if (auto it = known.find(e); it != known.end()) return it->second;
@@ -247,9 +251,9 @@ void GroupLowering::stage_operands() {
             guard = pool_.both(guard, c);
         }
         Expr body = pool_.where(guard, e, identity_of(pool_, Reducer::sum, pool_.type(e)));
-        // Small floats keep their type for matrix instructions; every fp8 value is an f16 value too.
+        // Small floats keep their type for matrix instructions; every fp8 value is an f16 value too, and a bf16 value.
         if (const DType type = pool_.type(e); input_.gpu && is_small_float(type))
-          body = pool_.cast(body, type == DType::bf16 ? DType::bf16 : DType::f16);
+          body = pool_.cast(body, type == DType::bf16 || (size_of(type) == 1 && beside_bf16) ? DType::bf16 : DType::f16);
         Stage operand = operand_stage(fmt::format("{}_operand{}", program_.tensors[stage.targets[0]].name, known.size()), stage.equation, free, body);
         const Expr read = pool_.read(operand.targets[0], program_.tensors[operand.targets[0]].type, operand.subscripts);
         result.push_back(std::move(operand));

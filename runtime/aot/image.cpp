@@ -8,7 +8,7 @@
 namespace quern::runtime::aot {
 namespace {
 
-constexpr std::uint64_t kVersion = 2;
+constexpr std::uint64_t kVersion = 3;
 
 /// Changes when an operator is added or moved: images name operators by number.
 constexpr std::uint64_t operator_fingerprint() {
@@ -174,6 +174,8 @@ class Fields {
     (*this)(m.tensor);
     (*this)(m.axes);
     (*this)(m.box);
+    (*this)(m.element_bytes);
+    (*this)(m.swizzled);
   }
   void fields(ir::Symbol& s) {
     (*this)(s.name);

@@ -37,6 +37,13 @@ kernel f<D: int = 64>(q: bf16[M,D], k: bf16[N,D], v: bf16[N,D], bias: bf16[M,N])
 }
 )";
 
+/// Bytes that are widened on the way, beside wider ones.
+constexpr const char* kNarrow = R"(
+kernel f<D: int = 64>(q: f16[M,D], k: e4m3[N,D], v: e5m2[N,D]) -> (o: f16[M,D]) {
+  o[m,e] = sum[n](softmax[n](sum[d](q[m,d] * k[n,d])) * v[n,e])
+}
+)";
+
 struct Planned {
   tile::Module module;
   const tile::Kernel* kernel = nullptr;
@@ -108,11 +115,13 @@ TEST_CASE("schedules of all kinds pass the check") {
   CHECK(std::any_of(attention.schedule.rings.begin(), attention.schedule.rings.end(), [](const Ring& r) { return r.ahead; }));
   CHECK_FALSE(shared.schedule.peeled);
   CHECK(std::any_of(bias.schedule.steady.begin(), bias.schedule.steady.end(), [](const Step& s) { return !s.work.elements.empty(); }));
-  for (const Planned* p : {&product, &attention, &shared, &bias}) CHECK(p->fault(p->schedule).empty());
+  const Planned narrow(kNarrow);
+  CHECK(std::count_if(narrow.schedule.rings.begin(), narrow.schedule.rings.end(), [](const Ring& r) { return r.widened(); }) == 2);
+  for (const Planned* p : {&product, &attention, &shared, &bias, &narrow}) CHECK(p->fault(p->schedule).empty());
 }
 
 TEST_CASE("a step that is missing or taken twice is reported") {
-  for (const char* text : {kProduct, kAttention, kShared, kBias}) {
+  for (const char* text : {kProduct, kAttention, kShared, kBias, kNarrow}) {
     const Planned p(text);
     CAPTURE(text);
     // Work on fragments is no part of the protocol, and waiting twice for products harms nothing.
@@ -132,7 +141,7 @@ TEST_CASE("a step that is missing or taken twice is reported") {
 }
 
 TEST_CASE("a stage that is given back too early is reported") {
-  for (const char* text : {kProduct, kAttention, kShared, kBias}) {
+  for (const char* text : {kProduct, kAttention, kShared, kBias, kNarrow}) {
     const Planned p(text);
     CAPTURE(text);
     const int seen = each(p, Step::release, [&](std::vector<Step>& steps, std::size_t at, const Schedule& changed) {
@@ -180,6 +189,11 @@ TEST_CASE("what is wrong is said") {
   const auto release = first(s.first, Step::release), issue = first(s.first, Step::issue);
   std::rotate(issue, release, release + 1);
   says(p.fault(s), "after its release");
+  // Bytes need a place of their own, and room for it.
+  const Planned narrow(kNarrow);
+  s = narrow.schedule;
+  for (Ring& r : s.rings) r.raw_stages = 0;
+  says(narrow.fault(s), "has no place for its bytes");
   // The next block is awaited before this one is given back.
   const Planned product(kProduct);
   s = product.schedule;

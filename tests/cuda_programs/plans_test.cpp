@@ -169,6 +169,25 @@ kernel attention(q: f16[M,16], k: f16[N,16]) -> (o: f16[M,16]) { o[m,d] = sum[n]
 
 TEST_CASE("products of warp groups, with a group that loads") { run_file("roles", "quern_wgmma_commit();"); }
 
+TEST_CASE("operands of one byte that warps of their own widen") { run_file("widening", "quern_widen_tile<"); }
+
+TEST_CASE("widening that does not wait, or takes values of the wrong form, is noticed") {
+  const std::string text = R"(
+#: M=100 N=304 K=704
+kernel product(a: e4m3[M,K], b: e4m3[K,N]) -> (c: f32[M,N]) { c[m,n] = sum[k](a[m,k] * b[k,n]) }
+)";
+  for (const auto& [part, fault] : {std::tuple{"quern_mbarrier_wait(raw_full", "(void)(raw_full"}, {"quern_mbarrier_wait(raw_empty", "(void)(raw_empty"},
+                                    {"quern_barrier_sync(14, 96);", ";"}, {"quern_widen_tile<false", "quern_widen_tile<true"}, {"if (lane == 0) quern_mbarrier_arrive(raw_empty", "if (false) quern_mbarrier_arrive(raw_empty"}}) {
+    int edits = 0;
+    const auto with_fault = [&](std::string& printed) {
+      for (auto at = printed.find(part, printed.find("extern \"C\"")); at != std::string::npos; at = printed.find(part, at + 1)) printed.replace(at, std::string(part).size(), fault), ++edits;
+    };
+    INFO(part);
+    CHECK(fuzz::judge(text, fuzz::cases_of(text).at(0), test::emulated({}, with_fault)).outcome != fuzz::Outcome::agree);
+    CHECK(edits > 0);
+  }
+}
+
 TEST_CASE("a text with roles that does not wait, or gives back too early, is noticed") {
   const std::string text = R"(
 #: M=200 N=700

@@ -361,7 +361,9 @@ bool Arranger::is_copy(const Nest& nest) const {
   if (pool[e].op == Op::cast) e = pool[e].args[0];
   if (pool[e].op == Op::cast) e = pool[e].args[0];
   const Node& n = pool[e];
-  if (n.op != Op::read || n.type != type || (n.flags & kChecked) || scratch.contains(static_cast<TensorId>(n.payload))) return false;
+  // Loading warps widen on the way.
+  const bool held = n.type == type || (kernel.groups > 0 && is_small_float(n.type) && size_of(n.type) == 1 && size_of(type) == 2);
+  if (n.op != Op::read || !held || (n.flags & kChecked) || scratch.contains(static_cast<TensorId>(n.payload))) return false;
   // Side by side along the tile's last dim.
   const IndexId last = it->second.dims[1];
   for (std::size_t k = 0; k < n.args.size(); ++k) {

@@ -33,13 +33,15 @@ struct Word {
   int axis = 0;
 };
 
-/// A tensor map for copies of boxes by hardware (cuTensorMapEncodeTiled): 16-bit elements, 128-byte swizzle, zeros outside.
+/// A tensor map for copies of boxes by hardware (cuTensorMapEncodeTiled): elements of 1 or 2 bytes, zeros outside.
 /// It can be made when the tensor starts on a multiple of 16 bytes, axes[0] has stride 1, all other strides are multiples
 /// of 16 bytes and no extent is 0.
 struct TensorMap {
   ir::TensorId tensor = 0;
   std::vector<int> axes;           // of the tensor, the fastest first; 2 to 5, all of them
   std::vector<std::uint32_t> box;  // elements along each
+  int element_bytes = 2;
+  bool swizzled = true;            // in rows of 128 bytes, exchanged; else rows as long as box[0]
 };
 
 /// One launch. Expressions are i64 over the symbols of CudaModule::program.

@@ -574,7 +574,7 @@ void KernelPrinter::left_fragments(const Nest& nest, const Contraction& c, const
   declare_column(inner);
   // Packing rounds: the cast to the narrow type needs no rounding of its own.
   Expr left = c.left;
-  if (pool_[left].op == Op::cast && pool_[left].type == (c.bf16 ? DType::bf16 : DType::f16)) left = pool_[left].args[0];
+  if (pool_[left].op == Op::cast && (pool_[left].type == (c.bf16 ? DType::bf16 : DType::f16) || (pool_[left].flags & kAllowed))) left = pool_[left].args[0];
   if (!touches_memory(u.domain) && !touches_memory(left)) {
     const std::string x = cast_text(pool_.type(left), DType::f32, value(left));
     std::string in = u.domain ? value(u.domain) : "";

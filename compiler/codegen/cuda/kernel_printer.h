@@ -48,6 +48,7 @@ class KernelPrinter {
   KernelLaunch launch;
   /// Columns of the products of warp groups that the text calls.
   std::set<int> product_columns;
+  bool widens_operands = false;  // by functions of widening_prelude()
 
  private:
   // Text.
@@ -300,7 +301,19 @@ class KernelPrinter {
   void decode_sections(std::size_t outer, bool longest_first);
   void loading_role();
   void computing_role();
+  void each_fill(bool loading, const std::function<void(const Ring&)>& take);
+  std::string comes_in_boxes(const Ring& ring);
+  std::string box_coordinates(const Ring& ring, const std::string& piece);
   void fill(const Ring& ring);
+  // Tiles of one-byte values (widening.cpp).
+  static constexpr int kWideningWarps = 3;
+  bool widens() const;
+  int loading_threads() const { return widens() ? 32 : 128; }  // that copy what is no box
+  static std::int64_t raw_columns(const Ring& ring);
+  void place_raw(const Ring& ring, std::int64_t& raw, std::int64_t& barriers);
+  void fill_raw(const Ring& ring);
+  void widening_role();
+  void widen(const Ring& ring);
   void walk_blocks(const std::string& x, const std::string& end);
   void walk(const std::vector<Step>& steps, bool whole);
   void do_step(const Step& step, bool whole);

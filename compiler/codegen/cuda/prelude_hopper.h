@@ -4,10 +4,14 @@
 
 #include <set>
 #include <string>
+#include <string_view>
 
 namespace quern::cuda {
 
 /// `columns`: widths of the products that the kernels use, multiples of 8 up to 256.
 std::string hopper_prelude(const std::set<int>& columns);
+
+/// Behind it, where operand tiles are widened.
+std::string_view widening_prelude();
 
 }  // namespace quern::cuda

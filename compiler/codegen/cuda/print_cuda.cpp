@@ -26,6 +26,7 @@ CudaModule print_cuda(const tile::Module& module, const CudaOptions& options) {
     }
     std::string kernels;
     std::set<int> product_columns;
+    bool widens = false;
     for (const tile::Kernel& kernel : module.kernels) {
       doing = "printing kernel " + kernel.name;
       // What suits some calls better, for those.
@@ -46,9 +47,12 @@ CudaModule print_cuda(const tile::Module& module, const CudaOptions& options) {
       kernels += '\n';
       kernels += printer.run(taken);
       product_columns.merge(printer.product_columns);
+      widens |= printer.widens_operands;
       result.launches.push_back(std::move(printer.launch));
     }
-    result.text = prelude(kernels) + tensor_prelude() + block_prelude() + (product_columns.empty() ? "" : hopper_prelude(product_columns)) + kernels;
+    result.text = prelude(kernels) + tensor_prelude() + block_prelude() + (product_columns.empty() ? "" : hopper_prelude(product_columns));
+    if (widens) result.text += widening_prelude();
+    result.text += kernels;
     result.program = std::move(shared.program);
   } catch (const std::exception& fault) {
     result.error = fmt::format("{}: {}", doing, fault.what());

@@ -21,7 +21,10 @@ namespace {
 struct Registers {
   int loading, computing;
 };
-Registers registers_for(int groups) { return groups == 3 ? Registers{32, 160} : groups == 2 ? Registers{24, 240} : Registers{0, 0}; }
+Registers registers_for(int groups, bool widens) {
+  if (widens) return groups == 3 ? Registers{56, 152} : groups == 2 ? Registers{56, 224} : Registers{0, 0};
+  return groups == 3 ? Registers{32, 160} : groups == 2 ? Registers{24, 240} : Registers{0, 0};
+}
 
 /// The named barrier of the loading warps, where they copy by themselves.
 constexpr int kLoadingBarrier = 15;
@@ -37,6 +40,8 @@ void KernelPrinter::place_rings() {
   launch.slab_bytes = pool_.integer(0);
   std::int64_t at = 0, barriers = 0;
   for (const Ring& r : schedule_->rings) barriers += r.bytes() * r.stages;
+  std::int64_t raw = barriers;
+  for (const Ring& r : schedule_->rings) barriers += r.raw_bytes() * r.raw_stages;
   line("const unsigned base = quern_shared_address(shared);");
   for (const Ring& r : schedule_->rings) {
     const OperandTile& tile = arranged_->operands.at(r.tile);
@@ -45,12 +50,14 @@ void KernelPrinter::place_rings() {
     if (arranged_->elements.contains(r.tile)) tiles_[r.tile].base = fmt::format("((const unsigned short*)(shared + {} + stage{} * {}))", at, r.tile, r.bytes());
     at += r.bytes() * r.stages;
     barriers += 16 * r.stages;
+    if (r.widened()) place_raw(r, raw, barriers);
     // Columns, rows, then the other axes from the last one on.
     const Node source = pool_[copied_read(pool_, *r.copy)];
     TensorMap map;
     map.tensor = static_cast<TensorId>(source.payload);
     map.axes = {static_cast<int>(r.column_axis), static_cast<int>(r.row_axis)};
-    map.box = {64, static_cast<std::uint32_t>(r.rows)};
+    map.box = {r.widened() ? static_cast<std::uint32_t>(raw_columns(r)) : 64, static_cast<std::uint32_t>(r.rows)};
+    if (r.widened()) map.element_bytes = 1, map.swizzled = false;
     for (std::size_t k = source.args.size(); k-- > 0;)
       if (k != r.column_axis && k != r.row_axis) map.axes.push_back(static_cast<int>(k)), map.box.push_back(1);
     launch.maps.push_back(std::move(map));
@@ -65,11 +72,15 @@ void KernelPrinter::role_kernel() {
   open("if (thread == 0)");
   for (const Ring& r : schedule_->rings)
     line(fmt::format("for (int i = 0; i < {0}; ++i) quern_mbarrier_init(full{1} + 8 * i, 1), quern_mbarrier_init(empty{1} + 8 * i, {2});", r.stages, r.tile, arranged_->warps));
-  if (longer_dim()) line(fmt::format("for (int i = 0; i < 2; ++i) quern_mbarrier_init(full_slots + 8 * i, 1), quern_mbarrier_init(empty_slots + 8 * i, {});", arranged_->warps));
+  for (const Ring& r : schedule_->rings)
+    if (r.widened())
+      line(fmt::format("for (int i = 0; i < {0}; ++i) quern_mbarrier_init(raw_full{1} + 8 * i, 1), quern_mbarrier_init(raw_empty{1} + 8 * i, {2});", r.raw_stages, r.tile, kWideningWarps));
+  const int slot_readers = arranged_->warps + (widens() ? kWideningWarps : 0);
+  if (longer_dim()) line(fmt::format("for (int i = 0; i < 2; ++i) quern_mbarrier_init(full_slots + 8 * i, 1), quern_mbarrier_init(empty_slots + 8 * i, {});", slot_readers));
   line("quern_mbarrier_init_fence();");
   close();
   line("__syncthreads();");
-  const Registers registers = registers_for(kernel_.groups);
+  const Registers registers = registers_for(kernel_.groups, widens());
   auto role = [&](const std::string& condition, const char* change, int count, auto body) {
     open(condition);
     scopes_.emplace_back();
@@ -80,7 +91,16 @@ void KernelPrinter::role_kernel() {
     close();
   };
   role(fmt::format("if (thread < {})", 128 * kernel_.groups), "more", registers.computing, [&] { computing_role(); });
-  role("else", "fewer", registers.loading, [&] { loading_role(); });
+  role("else", "fewer", registers.loading, [&] {
+    if (!widens()) return loading_role();
+    for (const Ring& r : schedule_->rings) if (r.widened()) line(fmt::format("unsigned raw{0} = 0, raw_phase{0} = 0;", r.tile));
+    open("if (thread % 128 < 32)");
+    loading_role();
+    close();
+    open("else");
+    widening_role();
+    close();
+  });
 }
 
 /// The dim of the grid whose blocks are walked in sections of the others, so that what they share stays in the L2 cache.
@@ -121,7 +141,7 @@ void KernelPrinter::each_task(bool loading, const std::function<void()>& body) {
     line("quern_mbarrier_arrive(full_slots + 8 * slot);");
     close();
     if (!loads_alone().empty()) open(fmt::format("if (!({}))", loads_alone()));
-    line(fmt::format("quern_barrier_sync({}, 128);", kLoadingBarrier));
+    line(fmt::format("quern_barrier_sync({}, {});", kLoadingBarrier, loading_threads()));
     line("next = slots[slot];");
     if (!loads_alone().empty()) close();
   }
@@ -145,8 +165,13 @@ void KernelPrinter::each_task(bool loading, const std::function<void()>& body) {
 
 /// The condition under which one thread loads everything; empty: never.
 std::string KernelPrinter::loads_alone() {
-  if (std::any_of(schedule_->rings.begin(), schedule_->rings.end(), [](const Ring& r) { return r.only_whole; })) return "";
-  return fmt::format("{} == {}ll", word({Word::mapped, 0, 0}), (std::uint64_t{1} << schedule_->rings.size()) - 1);
+  if (std::any_of(schedule_->rings.begin(), schedule_->rings.end(), [](const Ring& r) { return r.only_whole && !r.widened(); })) return "";
+  const std::uint64_t all = (std::uint64_t{1} << schedule_->rings.size()) - 1;
+  if (!widens()) return fmt::format("{} == {}ll", word({Word::mapped, 0, 0}), all);
+  // What is widened and no box is brought by the widening warps.
+  std::uint64_t plain = 0;
+  for (std::size_t k = 0; k < schedule_->rings.size(); ++k) plain |= std::uint64_t{!schedule_->rings[k].widened()} << k;
+  return fmt::format("({} & {}ll) == {}ll", word({Word::mapped, 0, 0}), plain, plain);
 }
 
 void KernelPrinter::decode_sections(std::size_t outer, bool longest_first) {
@@ -178,14 +203,20 @@ void KernelPrinter::decode_sections(std::size_t outer, bool longest_first) {
 // Loading.
 
 void KernelPrinter::loading_role() {
-  const tile::For& loop = *schedule_->loop;
   // One thread starts boxes; all of them copy what is no box.
   const std::string alone = loads_alone();
   if (!alone.empty()) open(fmt::format("if (thread % 128 == 0 || !({}))", alone));
-  each_task(true, [&] {
+  each_fill(true, [&](const Ring& r) { fill(r); });
+  if (!alone.empty()) close();
+}
+
+/// All fills of all tasks, in their order.
+void KernelPrinter::each_fill(bool loading, const std::function<void(const Ring&)>& take) {
+  const tile::For& loop = *schedule_->loop;
+  each_task(loading, [&] {
     auto fill_all = [&](bool walked, bool ahead, bool both) {
       for (const Ring& r : schedule_->rings)
-        if (r.walked == walked && (both || r.ahead == ahead)) fill(r);
+        if (r.walked == walked && (both || r.ahead == ahead)) take(r);
     };
     const std::string begin = value(loop.begin), end = value(loop.end);
     const std::string x = fmt::format("x{}", loop.index);
@@ -209,10 +240,35 @@ void KernelPrinter::loading_role() {
       close();
     }
   });
-  if (!alone.empty()) close();
+}
+
+/// The condition under which the tile at hand comes as boxes.
+std::string KernelPrinter::comes_in_boxes(const Ring& r) {
+  const OperandTile& tile = arranged_->operands.at(r.tile);
+  const std::int64_t most[2] = {tile.rows, tile.columns};
+  std::string boxes = fmt::format("{} >> {} & 1", word({Word::mapped, 0, 0}), &r - schedule_->rings.data());
+  if (r.only_whole)
+    for (std::size_t k = 0; k < 2; ++k)
+      if (const std::string limit = limit_text(dim_of(*r.copy, tile.dims[k]), most[k]); !limit.empty()) boxes += fmt::format(" && {} >= {}", limit, most[k]);
+  return boxes;
+}
+
+/// Where the box of the tile at hand starts, with `piece` added along its columns.
+std::string KernelPrinter::box_coordinates(const Ring& r, const std::string& piece) {
+  const OperandTile& tile = arranged_->operands.at(r.tile);
+  const Node source = pool_[copied_read(pool_, *r.copy)];
+  const Dim *rows = &dim_of(*r.copy, tile.dims[0]), *columns = &dim_of(*r.copy, tile.dims[1]);
+  std::string coordinates;
+  for (const int axis : launch.maps[static_cast<std::size_t>(&r - schedule_->rings.data())].axes) {
+    const auto k = static_cast<std::size_t>(axis);
+    const Expr start = pool_.substitute(source.args[k], {{rows->index, rows->begin}, {columns->index, columns->begin}});
+    coordinates += fmt::format(", (int){}{}", value(start), k == r.column_axis ? piece : "");
+  }
+  return coordinates;
 }
 
 void KernelPrinter::fill(const Ring& r) {
+  if (r.widened()) return fill_raw(r);
   const OperandTile& tile = arranged_->operands.at(r.tile);
   const Node source = pool_[copied_read(pool_, *r.copy)];
   const auto from = static_cast<TensorId>(source.payload);
@@ -222,21 +278,10 @@ void KernelPrinter::fill(const Ring& r) {
   scopes_.emplace_back();
   const Dim* dims[2] = {&dim_of(*r.copy, tile.dims[0]), &dim_of(*r.copy, tile.dims[1])};
   line(fmt::format("quern_mbarrier_wait(empty{0} + 8 * stage{0}, phase{0} ^ 1);", r.tile));
-  std::string boxes = fmt::format("{} >> {} & 1", word({Word::mapped, 0, 0}), number);
-  if (r.only_whole)
-    for (int k = 0; k < 2; ++k)
-      if (const std::string limit = limit_text(*dims[k], k == 0 ? tile.rows : tile.columns); !limit.empty()) boxes += fmt::format(" && {} >= {}", limit, k == 0 ? tile.rows : tile.columns);
-  open(fmt::format("if ({})", boxes));
+  open(fmt::format("if ({})", comes_in_boxes(r)));
   open("if (thread % 128 == 0)");
   scopes_.emplace_back();
-  // Where the box starts.
-  std::unordered_map<IndexId, Expr> starts;
-  std::string coordinates;
-  for (const int axis : launch.maps[number].axes) {
-    const auto k = static_cast<std::size_t>(axis);
-    const Expr start = pool_.substitute(source.args[k], {{dims[0]->index, dims[0]->begin}, {dims[1]->index, dims[1]->begin}});
-    coordinates += fmt::format(", (int){}{}", value(start), k == r.column_axis ? " + 64 * i" : "");
-  }
+  const std::string coordinates = box_coordinates(r, " + 64 * i");
   line(fmt::format("quern_mbarrier_expect(full{0} + 8 * stage{0}, {1});", r.tile, r.bytes()));
   line("#pragma unroll");
   line(fmt::format("for (int i = 0; i < {0}; ++i) quern_tensor_load(ring{1} + stage{1} * {2} + i * {3}, words.maps[{4}], full{1} + 8 * stage{1}{5});", r.pieces, r.tile,
@@ -254,7 +299,7 @@ void KernelPrinter::fill(const Ring& r) {
   const std::int64_t units = r.pieces * 8;
   line("__syncwarp();");
   line("#pragma unroll 1");
-  open(fmt::format("for (int unit = thread % 128; unit < {}; unit += 128)", r.rows * units));
+  open(fmt::format("for (int unit = thread % 128; unit < {}; unit += {})", r.rows * units, loading_threads()));
   scopes_.emplace_back();
   line(fmt::format("const int d{} = unit / {}, d{} = unit % {} * 8;", dims[0]->index, units, dims[1]->index, units));
   for (const Dim* d : dims) {
@@ -270,7 +315,7 @@ void KernelPrinter::fill(const Ring& r) {
   line("quern_cp_async_commit();");
   line("quern_cp_async_wait<0>();");
   line("quern_async_fence();");
-  line(fmt::format("quern_barrier_sync({}, 128);", kLoadingBarrier));
+  line(fmt::format("quern_barrier_sync({}, {});", kLoadingBarrier, loading_threads()));
   line(fmt::format("if (thread % 128 == 0) quern_mbarrier_arrive(full{0} + 8 * stage{0});", r.tile));
   scopes_.pop_back();
   close();

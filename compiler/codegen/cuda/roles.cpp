@@ -109,6 +109,7 @@ bool Scheduler::add_ring(const Nest& copy, bool walked) {
   ring.tile = u.target;
   ring.copy = &copy;
   ring.walked = walked;
+  ring.from = program_.tensors[static_cast<TensorId>(pool_[copied_read(pool_, copy)].payload)].type;
   ring.rows = tile.rows;
   ring.pieces = (tile.columns + 63) / 64;
   if (ring.rows > 256) return no("a tile has more than 256 rows");
@@ -304,9 +305,9 @@ bool Scheduler::overlap(const std::vector<Work>& work) {
 
 /// Tiles of a task twice if there is room, so that the next task's arrive early; then walked tiles as often as fits.
 bool Scheduler::give_stages() {
-  std::int64_t once = 0, walked = 0;
-  for (const Ring& r : result.rings) (r.walked ? walked : once) += r.bytes();
-  std::int64_t left = room_ - kRingAlignment;  // barriers
+  std::int64_t once = 0, walked = 0, raw = 0;
+  for (const Ring& r : result.rings) (r.walked ? walked : once) += r.bytes(), raw += r.raw_bytes() * (r.walked ? 2 : 1);
+  std::int64_t left = room_ - kRingAlignment - raw;  // barriers
   if (once + 2 * walked > left) return no(fmt::format("tiles need {} bytes of shared memory, there are {}", once + 2 * walked, left));
   const int task_stages = 2 * once + 2 * walked <= left ? 2 : 1;
   left -= task_stages * once;
@@ -314,7 +315,8 @@ bool Scheduler::give_stages() {
   std::int64_t bytes = 0;
   for (Ring& r : result.rings) {
     r.stages = r.walked ? stages : task_stages;
-    bytes += r.bytes() * r.stages;
+    r.raw_stages = !r.widened() ? 0 : r.walked ? 2 : 1;
+    bytes += r.bytes() * r.stages + r.raw_bytes() * r.raw_stages;
   }
   result.shared_bytes = bytes + kRingAlignment;
   return true;
@@ -360,6 +362,8 @@ bool Scheduler::run() {
           if (list != &inside || !a_.elements.contains(t) || a_.contractions.contains(n)) return no("operands are read element by element: " + n->note);
           if (std::find(w.elements.begin(), w.elements.end(), t) == w.elements.end()) w.elements.push_back(t);
         }
+  for (const Work& w : inside)
+    if (is_contraction(w) && contraction(w).left_in_registers && reads_memory(program_, a_, contraction(w).left)) return no("what multiplies the weights is in memory");
   place_masks(inside);
   if (a_.row_tiles != 1) return no("a warp has more than 16 rows");
   std::set<TensorId> filled;

@@ -25,7 +25,12 @@ struct Ring {
   // The copy's source as a box: the axes that rows and columns run along.
   std::size_t row_axis = 0, column_axis = 0;
   bool only_whole = false;             // a partial block has to be zero beyond its end: no box does that
+  // Values of one byte arrive in places of their own, from where widening warps (widening.cpp) bring them here.
+  DType from = DType::bf16;            // in memory
+  int raw_stages = 0;
+  bool widened() const { return size_of(from) == 1; }
   std::int64_t bytes() const { return rows * pieces * 128; }
+  std::int64_t raw_bytes() const { return widened() ? rows * pieces * 64 : 0; }
 };
 
 /// A nest of the kernel, as it is for whole blocks and as it is for others; null: not needed there.

@@ -22,6 +22,8 @@ struct MapNumbers {
   std::uint64_t strides[kMostMapAxes - 1] = {};  // bytes, from axis 1 on
   std::uint32_t box[kMostMapAxes] = {};
   int rank = 0;
+  int element_bytes = 2;
+  bool swizzled = true;
 
   bool operator==(const MapNumbers&) const = default;
 };
@@ -29,23 +31,26 @@ struct MapNumbers {
 /// "" or what is wrong with the map itself, whatever the tensor: a fault of the compiler.
 std::string fault_of(const TensorMap& map);
 
-/// Numbers for a tensor with this address of its element [0, ..., 0]; extent(axis) and stride(axis) count elements of 2
-/// bytes. False where the map cannot be made. The stride of an axis of extent 1 is never used, so any will do.
+/// Numbers for a tensor with this address of its element [0, ..., 0]; extent(axis) and stride(axis) count elements.
+/// False where the map cannot be made. The stride of an axis of extent 1 is never used, so any will do.
 template <class Extent, class Stride>
 bool map_numbers(const TensorMap& map, std::uint64_t address, const Extent& extent, const Stride& stride, MapNumbers& numbers) {
   numbers = {};
   numbers.address = address;
   numbers.rank = static_cast<int>(map.axes.size());
+  numbers.element_bytes = map.element_bytes;
+  numbers.swizzled = map.swizzled;
+  const std::int64_t unit = 16 / map.element_bytes;
   if (address == 0 || address % 16 != 0) return false;
   for (std::size_t i = 0; i < map.axes.size(); ++i) {
-    const std::int64_t n = extent(map.axes[i]), elements = n == 1 ? (i == 0 ? 1 : 8) : stride(map.axes[i]);
+    const std::int64_t n = extent(map.axes[i]), elements = n == 1 ? (i == 0 ? 1 : unit) : stride(map.axes[i]);
     if (n < 1 || n > kMostMapExtent) return false;
     numbers.extents[i] = static_cast<std::uint64_t>(n);
     numbers.box[i] = map.box[i];
     if (i == 0 && elements != 1) return false;
     if (i == 0) continue;
-    if (elements < 0 || elements % 8 != 0 || elements >= std::int64_t{1} << 39) return false;
-    numbers.strides[i - 1] = static_cast<std::uint64_t>(elements) * 2;
+    if (elements < 0 || elements % unit != 0 || elements >= std::int64_t{1} << 39) return false;
+    numbers.strides[i - 1] = static_cast<std::uint64_t>(elements * map.element_bytes);
   }
   return true;
 }

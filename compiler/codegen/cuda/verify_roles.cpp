@@ -191,6 +191,9 @@ class Walk {
 }  // namespace
 
 std::string verify(const Program& program, const Schedule& s, const Arrangement& a) {
+  // Widening warps take tiles in the order in which they are filled, so one place for bytes is enough.
+  for (const Ring& r : s.rings)
+    if (r.widened() && r.raw_stages < 1) return fmt::format("tile {} has no place for its bytes", r.tile);
   for (int blocks = 0; blocks <= 3; ++blocks)
     if (std::string fault = Walk(program.pool, s, a, blocks).fault(); !fault.empty()) return fault;
   return {};

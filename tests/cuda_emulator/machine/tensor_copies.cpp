@@ -1,5 +1,5 @@
-// A box in shared memory: rows of 128 bytes (also where the box is narrower), one after another in the order of the axes,
-// 16-byte unit u of a row at u ^ (bits 7 to 9 of the address).
+// A box in shared memory: rows one after another in the order of the axes. Swizzled they have 128 bytes (also where the box is
+// narrower), 16-byte unit u of a row at u ^ (bits 7 to 9 of the address); else they are as long as the box is wide.
 #include "tests/cuda_emulator/machine/tensor_copies.h"
 
 #include <cstring>
@@ -11,7 +11,6 @@ namespace quern::emulator {
 namespace {
 
 constexpr std::uint64_t kMark = 0x70616d5f6e726571;
-constexpr unsigned kRow = 128;  // bytes
 
 struct MapContent {
   std::uint64_t mark;
@@ -24,6 +23,9 @@ std::uint32_t rows_of(const cuda::MapNumbers& map) {
   for (int i = 1; i < map.rank; ++i) rows *= map.box[i];
   return rows;
 }
+
+/// Bytes of a row in shared memory.
+std::uint32_t row_of(const cuda::MapNumbers& map) { return map.swizzled ? 128 : map.box[0] * static_cast<std::uint32_t>(map.element_bytes); }
 
 }  // namespace
 
@@ -40,7 +42,7 @@ std::string TensorCopies::issue(const quern_emulated::BoxCopy& box) {
   const cuda::MapNumbers& map = content.numbers;
   if (map.rank != box.rank) return fmt::format("a copy with {} coordinates by a tensor map of {} axes", box.rank, map.rank);
   if (box.to % 128 != 0) return fmt::format("a tensor copy to shared address {:#x}, which is not aligned to 128 bytes", box.to);
-  const std::uint32_t bytes = rows_of(map) * kRow;
+  const std::uint32_t bytes = rows_of(map) * row_of(map);
   unsigned char* to = quern_emulated::shared_at(machine_, box.to, bytes);
   if (!to) return fmt::format("a tensor copy of {} bytes goes beyond shared memory", bytes);
   std::memset(to, 0xff, bytes);  // until it has come there is nothing to read here
@@ -52,8 +54,8 @@ TensorCopies::Arrival TensorCopies::deliver(std::size_t which) {
   const Copy copy = waiting_[which];
   waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(which));
   const cuda::MapNumbers& map = copy.map;
-  const std::uint32_t rows = rows_of(map);
-  unsigned char* const to = quern_emulated::shared_at(machine_, copy.box.to, rows * kRow);
+  const std::uint32_t rows = rows_of(map), pitch = row_of(map), bytes = static_cast<std::uint32_t>(map.element_bytes);
+  unsigned char* const to = quern_emulated::shared_at(machine_, copy.box.to, rows * pitch);
   for (std::uint32_t row = 0; row < rows; ++row) {
     const char* from = reinterpret_cast<const char*>(map.address);
     bool inside = true;
@@ -67,12 +69,12 @@ TensorCopies::Arrival TensorCopies::deliver(std::size_t which) {
     for (std::uint32_t k = 0; k < map.box[0]; ++k) {
       const std::int64_t at = std::int64_t{copy.box.at[0]} + k;
       std::uint16_t element = 0;
-      if (inside && at >= 0 && at < static_cast<std::int64_t>(map.extents[0])) std::memcpy(&element, from + 2 * at, 2);
-      const unsigned address = copy.box.to + row * kRow, unit = (k / 8) ^ (address >> 7 & 7);
-      std::memcpy(to + row * kRow + unit * 16 + k % 8 * 2, &element, 2);
+      if (inside && at >= 0 && at < static_cast<std::int64_t>(map.extents[0])) std::memcpy(&element, from + at * map.element_bytes, bytes);
+      const unsigned byte = k * bytes, unit = map.swizzled ? (byte / 16) ^ ((copy.box.to + row * pitch) >> 7 & 7) : byte / 16;
+      std::memcpy(to + row * pitch + unit * 16 + byte % 16, &element, bytes);
     }
   }
-  return {copy.box.barrier, rows * map.box[0] * 2};
+  return {copy.box.barrier, rows * map.box[0] * bytes};
 }
 
 }  // namespace quern::emulator

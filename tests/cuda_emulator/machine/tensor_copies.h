@@ -10,7 +10,7 @@
 
 namespace quern::emulator {
 
-/// What the 128 bytes of a tensor map hold here: 16-bit elements, 128-byte swizzle, zeros outside.
+/// What the 128 bytes of a tensor map hold here.
 void encode_map(const cuda::MapNumbers& numbers, void* map);
 
 class TensorCopies {

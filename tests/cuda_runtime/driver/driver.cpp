@@ -213,15 +213,17 @@ Result cuLaunchKernel(Function function, unsigned grid_x, unsigned, unsigned, un
   s.run(launch);  // what a kernel does wrong shows at the next call
   return kSuccess;
 }
-/// What the documentation demands for 16-bit elements and the 128-byte swizzle, the only form that is emulated.
+/// What the documentation demands for elements of 1 and 2 bytes with the 128-byte swizzle or none, the forms that are emulated.
 Result cuTensorMapEncodeTiled(void* map, int type, unsigned rank, void* address, const std::uint64_t* extents, const std::uint64_t* strides, const std::uint32_t* box,
                               const std::uint32_t* element_strides, int interleave, int swizzle, int promotion, int fill) {
   BEGIN(cuTensorMapEncodeTiled);
-  if (type != 1 || interleave != 0 || swizzle != 3 || promotion < 0 || promotion > 3 || fill != 0 || rank < 1 || rank > 5) return kInvalidValue;
+  if ((type != 0 && type != 1) || interleave != 0 || (swizzle != 0 && swizzle != 3) || promotion < 0 || promotion > 3 || fill != 0 || rank < 1 || rank > 5) return kInvalidValue;
   if (reinterpret_cast<std::uintptr_t>(map) % 64 != 0 || reinterpret_cast<std::uintptr_t>(address) % 16 != 0) return kInvalidValue;
   quern::cuda::MapNumbers numbers;
   numbers.address = reinterpret_cast<std::uint64_t>(address);
   numbers.rank = static_cast<int>(rank);
+  numbers.element_bytes = type + 1;
+  numbers.swizzled = swizzle == 3;
   for (unsigned i = 0; i < rank; ++i) {
     if (extents[i] < 1 || extents[i] > std::uint64_t{1} << 32 || box[i] < 1 || box[i] > 256 || element_strides[i] != 1) return kInvalidValue;
     numbers.extents[i] = extents[i];
@@ -230,7 +232,8 @@ Result cuTensorMapEncodeTiled(void* map, int type, unsigned rank, void* address,
     if (strides[i - 1] % 16 != 0 || strides[i - 1] >= std::uint64_t{1} << 40) return kInvalidValue;
     numbers.strides[i - 1] = strides[i - 1];
   }
-  if (box[0] * 2 > 128 || box[0] * 2 % 16 != 0) return kInvalidValue;
+  const std::uint32_t row = box[0] * static_cast<std::uint32_t>(numbers.element_bytes);
+  if ((numbers.swizzled && row > 128) || row % 16 != 0) return kInvalidValue;
   quern::emulator::encode_map(numbers, map);
   ++s.counters.maps;
   return kSuccess;
