@@ -161,6 +161,8 @@ class Machine {
   V log_sum_exp(const Form& f);
   void order(const std::vector<V>& values, DType type, bool descending, std::int64_t keep, std::int64_t first,
              V* by_value, V* by_position);
+  void inexact_ranks(const std::vector<V>& values, bool real, bool descending, std::int64_t keep, const std::vector<std::int64_t>& sorted, V* by_value,
+                     std::vector<std::int64_t>& from, std::vector<std::int64_t>& to);
 };
 
 /// What the partial products of some order may reach, as exponents.

@@ -276,7 +276,6 @@ template <class R>
 void Machine<R>::order(const std::vector<V>& values, DType type, bool descending, std::int64_t keep, std::int64_t first,
                        V* by_value, V* by_position) {
   const bool real = is_float(type);
-  const auto n = static_cast<std::int64_t>(values.size());
   std::vector<std::int64_t> sorted(values.size());
   std::iota(sorted.begin(), sorted.end(), 0);
   auto before = [&](std::int64_t x, std::int64_t y) {
@@ -293,17 +292,66 @@ void Machine<R>::order(const std::vector<V>& values, DType type, bool descending
     by_value[j] = values[static_cast<std::size_t>(sorted[static_cast<std::size_t>(j)])];
     by_position[j] = V::integer(first + sorted[static_cast<std::size_t>(j)]);
   }
-  bool exact = true, lost = false;
+  bool exact = true, lost = false, overflows = false;
+  auto overflow = [&](const V& v) { return real && !std::isnan(v.v) && !tame(v, precision(type)); };  // or infinite
   for (const V& v : values) {
     exact = exact && v.e == 0;
     lost = lost || v.e == kInf;
+    overflows = overflows || (overflow(v) && std::isfinite(v.v));
   }
-  if (exact) return;
-  for (const V& v : values) lost = lost || (real && std::isnan(v.v));
+  if (exact && !overflows) return;
+  for (const V& v : values) lost = lost || (!exact && real && std::isnan(v.v));
   if (lost) {
     for (std::int64_t j = 0; j < keep; ++j) by_value[j].e = by_position[j].e = kInf;
     return;
   }
+  // Ranks an entry may take.
+  std::vector<std::int64_t> from(values.size()), to(values.size());
+  for (std::size_t j = 0; j < sorted.size(); ++j) from[static_cast<std::size_t>(sorted[j])] = to[static_cast<std::size_t>(sorted[j])] = static_cast<std::int64_t>(j);
+  if (!exact) inexact_ranks(values, real, descending, keep, sorted, by_value, from, to);
+  // What overflows may be held as infinity: such entries of one sign are equal then, in either order.
+  for (std::size_t j = 0; overflows && j < sorted.size();) {
+    const V& first_one = values[static_cast<std::size_t>(sorted[j])];
+    std::size_t end = j + 1;
+    bool finite = std::isfinite(first_one.v);
+    while (overflow(first_one) && end < sorted.size()) {
+      const V& next = values[static_cast<std::size_t>(sorted[end])];
+      if (!overflow(next) || std::signbit(next.v) != std::signbit(first_one.v)) break;
+      finite = finite || std::isfinite(next.v);
+      ++end;
+    }
+    for (std::size_t k = j; finite && k < end; ++k) {
+      const auto i = static_cast<std::size_t>(sorted[k]);
+      from[i] = std::min(from[i], static_cast<std::int64_t>(j)), to[i] = std::max(to[i], static_cast<std::int64_t>(end) - 1);
+    }
+    j = end;
+  }
+  std::vector<std::vector<std::int64_t>> ranks(static_cast<std::size_t>(keep));
+  std::vector<bool> many(static_cast<std::size_t>(keep), false);
+  for (std::size_t i = 0; i < values.size(); ++i)
+    for (std::int64_t j = from[i]; j <= std::min(to[i], keep - 1); ++j) {
+      auto& set = ranks[static_cast<std::size_t>(j)];
+      if (set.size() < 256)
+        set.push_back(first + static_cast<std::int64_t>(i));
+      else
+        many[static_cast<std::size_t>(j)] = true;
+    }
+  for (std::int64_t j = 0; j < keep; ++j) {
+    auto& set = ranks[static_cast<std::size_t>(j)];
+    if (many[static_cast<std::size_t>(j)] || sets_.size() > (std::size_t{1} << 20)) {
+      by_position[j].e = kInf;
+    } else if (set.size() > 1) {
+      sets_.push_back(std::move(set));
+      by_position[j].e = -static_cast<double>(sets_.size());
+    }
+  }
+}
+
+/// What entries with bounds may be in order: the range of the value at each rank, and the ranks of each entry.
+template <class R>
+void Machine<R>::inexact_ranks(const std::vector<V>& values, bool real, bool descending, std::int64_t keep, const std::vector<std::int64_t>& sorted,
+                               V* by_value, std::vector<std::int64_t>& from, std::vector<std::int64_t>& to) {
+  const auto n = static_cast<std::int64_t>(values.size());
   // Keys ascend in the order wanted.
   std::vector<R> low(values.size()), high(values.size());
   for (std::size_t i = 0; i < values.size(); ++i) {
@@ -326,8 +374,7 @@ void Machine<R>::order(const std::vector<V>& values, DType type, bool descending
     const R v = real ? by_value[j].v : static_cast<R>(by_value[j].i);
     by_value[j].e = l == h ? 0 : static_cast<double>(std::fmax(h - v, v - l));
   }
-  // Ranks an entry may take: after all that surely stand before it, before all that surely stand after it.
-  std::vector<std::int64_t> from(values.size()), to(values.size());
+  // After all that surely stand before it, before all that surely stand after it.
   for (std::size_t i = 0; i < values.size(); ++i) {
     from[i] = std::lower_bound(highs.begin(), highs.end(), low[i]) - highs.begin();
     to[i] = n - 1 - (lows.end() - std::upper_bound(lows.begin(), lows.end(), high[i]));
@@ -348,25 +395,6 @@ void Machine<R>::order(const std::vector<V>& values, DType type, bool descending
     if (earlier + later > 1024) break;
     from[i] += static_cast<std::int64_t>(earlier);
     to[i] -= static_cast<std::int64_t>(later);
-  }
-  std::vector<std::vector<std::int64_t>> ranks(static_cast<std::size_t>(keep));
-  std::vector<bool> many(static_cast<std::size_t>(keep), false);
-  for (std::size_t i = 0; i < values.size(); ++i)
-    for (std::int64_t j = from[i]; j <= std::min(to[i], keep - 1); ++j) {
-      auto& set = ranks[static_cast<std::size_t>(j)];
-      if (set.size() < 256)
-        set.push_back(first + static_cast<std::int64_t>(i));
-      else
-        many[static_cast<std::size_t>(j)] = true;
-    }
-  for (std::int64_t j = 0; j < keep; ++j) {
-    auto& set = ranks[static_cast<std::size_t>(j)];
-    if (many[static_cast<std::size_t>(j)] || sets_.size() > (std::size_t{1} << 20)) {
-      by_position[j].e = kInf;
-    } else if (set.size() > 1) {
-      sets_.push_back(std::move(set));
-      by_position[j].e = -static_cast<double>(sets_.size());
-    }
   }
 }
 
@@ -410,8 +438,6 @@ void Machine<R>::best_row(const Form& f, V* row) {
     if (m == Member::no) continue;
     open = open || m != Member::yes;
     values.push_back(eval(f.body));
-    // Beyond the largest value an implementation may hold infinity, which ties with others.
-    if (V& v = values.back(); is_float(f.body_type) && std::isfinite(v.v) && !tame(v, precision(f.body_type))) v.e = kInf;
     places.push_back(x);
   }
   const auto n = static_cast<std::int64_t>(values.size());

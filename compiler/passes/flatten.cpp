@@ -117,7 +117,8 @@ struct Flattener {
       result = visit(*moved, guard);
     } else if (binds_axes(node.op)) {
       const Expr wanted = guard_of_form(node, guard);
-      result = name_form(form(node, wanted), wanted);
+      const Expr flat = form(node, wanted);
+      result = binds_axes(pool[flat].op) ? name_form(flat, wanted) : flat;
     } else if (node.op == Op::where) {
       const Expr c = visit(node.args[0], guard);
       const Expr yes = visit(node.args[1], both(pool, guard, c));
@@ -169,6 +170,8 @@ struct Flattener {
       copy.args[0] = visit(node.args[0], both(pool, guard, copy.args[1]));
     }
     around.resize(outside);
+    // A `prev` that left what it stood in may have nothing left to be: then this is no recurrence.
+    if (node.op == Op::scan) return pool.scan(node.axes[0], copy.args[0], copy.args[2], node.type);
     if (node.op == Op::reduce) {
       const auto reducer = static_cast<Reducer>(node.payload);
       if (reducer == Reducer::sum || reducer == Reducer::prod) copy.args[0] = pool.cast(copy.args[0], node.type);

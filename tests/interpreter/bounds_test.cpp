@@ -294,6 +294,21 @@ TEST_CASE("overflow that may be avoided, and overflow that may not") {
   CHECK(by_hand.accepts({NaN, NaN}));
 }
 
+TEST_CASE("what overflows may be held as infinity: its like are equal to it, and others are not") {
+  const std::vector<double> x = {-3e38, 1, -2e38, 2, 3e38};  // times 4: beyond f32 but for 1 and 2
+  const Run order = run("kernel f(x: f32[N]) -> (p: i32[N]) { p = argsort(x * 4.0) }", {row(x)});
+  CHECK(order.accepts({0, 2, 1, 3, 4}));
+  CHECK(order.accepts({2, 0, 1, 3, 4}));
+  CHECK_FALSE(order.accepts({0, 1, 2, 3, 4}));
+  CHECK_FALSE(order.accepts({0, 2, 3, 1, 4}));
+  const Run best = run("kernel f(x: f32[N]) -> (p: i32[2]) { v[k], p[k] = topk[n -> k in 0:2](-(x[n] * 4.0)) }", {row({-3e38, 1, -2e38, 3e38})});
+  CHECK(best.accepts({0, 2}));
+  CHECK(best.accepts({2, 0}));
+  CHECK_FALSE(best.accepts({0, 1}));
+  CHECK(run("kernel f(x: f32[N]) -> (p: i32[N]) { p = argsort(x * 2.0) }", {row({1, -1e38, -1.5e38})}).accepts({2, 1, 0}));
+  CHECK_FALSE(run("kernel f(x: f32[N]) -> (p: i32[N]) { p = argsort(x * 2.0) }", {row({1, -1e38, -1.5e38})}).accepts({1, 2, 0}));
+}
+
 TEST_CASE("denormals are kept, zeros have no sign to the judge") {
   const Run r = run("kernel f(x: f32[N]) -> (y: f32[N]) { y[n] = x[n] * 0.5 }", {row({0x1p-126, 0x1p-140, -0.0})});
   CHECK(r.accepts({0x1p-127, 0x1p-141, 0}));
