@@ -91,9 +91,25 @@ kernel vector(x: f32[N]) -> (y: f32[N]) { y[n] = cumsum[n](x[n]) }
   }
 }
 
-TEST_CASE("the first few of a row") { run_file("top", "quern_top<false"); }
+TEST_CASE("the first few of a row") { run_file("top", "quern_top<256"); }
 
 TEST_CASE("the first few of many short rows") { run_file("top_of_short_rows", "_warps"); }
+
+TEST_CASE("a best value, and a bound, that are not looked for where they are, are noticed") {
+  const std::string text = R"(
+#: M=3 N=5000
+kernel best(x: f32[M,N]) -> (i: i32[M], v: f32[M,8]) { i[m] = argmax[n](x[m,n]); v[m,j] = topk[n -> j in 0:8](x[m,n]) }
+)";
+  for (const auto& [part, instead] : {std::pair{"at += found;", ";"}, std::pair{"quern_sort_lanes(group, lane), want - 1)", "quern_sort_lanes(group, lane), 0)"}}) {
+    int edits = 0;
+    const auto with_fault = [&, part = std::string(part), instead = std::string(instead)](std::string& printed) {
+      if (const auto at = printed.find(part); at != std::string::npos) printed.replace(at, part.size(), instead), ++edits;
+    };
+    INFO(part);
+    CHECK(fuzz::judge(text, fuzz::cases_of(text).at(0), test::emulated({}, with_fault)).outcome != fuzz::Outcome::agree);
+    CHECK(edits > 0);
+  }
+}
 
 TEST_CASE("sorted rows") { run_file("sorts", "quern_sort<"); }
 

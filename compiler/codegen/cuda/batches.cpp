@@ -49,6 +49,7 @@ void KernelPrinter::batches(const Nest& nest, const Walk& w, std::vector<Accumul
   };
   line(fmt::format("{} {} = {};", w.type, r, w.first));
   if (steps > 1) {
+    if (lengthwise) begin_best_vectors(nest, along, w.vector, sums);
     open(fmt::format("for (; {} + {} <= {}; {} += {})", r, (steps - 1) * w.step + (lengthwise ? w.vector : 1), w.extent, r, steps * w.step));
     const std::vector<Scope> outside = scopes_;
     const auto before = vector_reads_;
@@ -85,6 +86,7 @@ void KernelPrinter::batches(const Nest& nest, const Walk& w, std::vector<Accumul
     scopes_ = outside;
     vector_reads_ = before;
     close();
+    end_best_vectors(sums);
   }
   line("#pragma unroll 1");
   open(fmt::format("for (; {} < {}; {} += {})", r, w.extent, r, w.step));

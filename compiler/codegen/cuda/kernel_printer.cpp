@@ -390,7 +390,7 @@ std::string KernelPrinter::run(Expr unless) {
 
   // Two blocks of a multiprocessor where results of 32 registers allow it: one loads while the other computes.
   const bool blocked = !register_blocks_.empty() && std::all_of(register_blocks_.begin(), register_blocks_.end(), [](const auto& b) { return b.second.vector == 4 && b.second.rows * b.second.columns <= 32; });
-  return function(fmt::format("{}{}", launch.threads, schedule_ ? ", 1" : blocked ? ", 2" : selects_words_ ? ", 5" : scans_in_shared_ ? ", 4" : ""));
+  return function(fmt::format("{}{}", launch.threads, schedule_ ? ", 1" : blocked ? ", 2" : selects_ ? ", 5" : scans_in_shared_ ? ", 4" : ""));
 }
 
 /// Everything printed so far as one function.
@@ -403,12 +403,12 @@ std::string KernelPrinter::function(const std::string& bounds) const {
   if (by_warp_) {
     out += "  extern __shared__ __align__(128) unsigned char every[];\n";
     out += fmt::format("  unsigned char* const shared = every + threadIdx.x / 32 * {};\n", warp_bytes_);
-    if (uses_exchange_) out += fmt::format("  __shared__ __align__(16) unsigned char exchanges[{}];\n  unsigned char* const exchange = exchanges + threadIdx.x / 32 * 512;\n", kExchangeBytes);
+    if (uses_exchange_) out += fmt::format("  __shared__ __align__(16) unsigned char exchanges[{}];\n  unsigned char* const exchange = exchanges + threadIdx.x / 32 * {};\n", launch.threads / 32 * kWarpTopBytes, kWarpTopBytes);
     out += "  const int thread = (int)threadIdx.x % 32;\n";
     return out + head_ + text_ + "}\n";
   }
   out += fmt::format("  extern __shared__ __align__({}) unsigned char shared[];\n", schedule_ ? 1024 : kTileAlignment);
-  if (uses_exchange_) out += fmt::format("  __shared__ __align__(16) unsigned char exchange[{}];\n", rows_ ? kRowExchangeBytes : kExchangeBytes);
+  if (uses_exchange_) out += fmt::format("  __shared__ __align__(16) unsigned char exchange[{}];\n", rows_ ? kRowExchangeBytes : selects_ ? kTopBytes : kExchangeBytes);
   if (scan_bytes_ > 0) out += fmt::format("  __shared__ __align__(16) unsigned char scanned[{}];\n", scan_bytes_);
   out += "  const int thread = (int)threadIdx.x;\n";
   out += head_ + text_ + "}\n";

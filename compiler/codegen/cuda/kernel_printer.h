@@ -34,6 +34,8 @@ inline constexpr int kStages = 3;
 /// Sums that a kernel with rows in registers may pass between warps, and the room for them.
 inline constexpr int kRowPasses = 8;
 inline constexpr int kRowExchangeBytes = kRowPasses * 32 * 12;
+/// Room of quern_top: that of a warp, that of a block of 256 threads.
+inline constexpr int kWarpTopBytes = 1280, kTopBytes = 4480;
 
 class KernelPrinter {
  public:
@@ -107,6 +109,8 @@ class KernelPrinter {
   void statement(const tile::Nest& nest);
   void statement(const tile::Select& select);
   void select_top(const tile::Select& select);
+  void selected_row(const tile::Select& select);
+  const tile::Nest* handing_out(ir::TensorId tile, ir::Expr count) const;
 
   // Barriers: what was touched since the last one.
   struct Touched {
@@ -134,6 +138,7 @@ class KernelPrinter {
     DType type = DType::f32;
     std::string value, position;  // variables; position empty without one
     std::string stem;             // of names made for it
+    std::string kept, seen;       // arrays: the best vector so far, the one at hand; empty: points come one by one
   };
   Split split_of(const tile::Nest& nest) const;
   void hoist_tiles(ir::Expr e, const std::vector<ir::IndexId>& moving, const std::set<ir::TensorId>& written);
@@ -143,6 +148,8 @@ class KernelPrinter {
   int access_score(const tile::Nest& nest, ir::IndexId index) const;
   DType accumulator_type(const tile::Update& update) const;
   void begin_sums(const tile::Nest& nest, std::vector<Accumulation>& sums, int vector = 1);
+  void begin_best_vectors(const tile::Nest& nest, ir::IndexId along, int vector, std::vector<Accumulation>& sums);
+  void end_best_vectors(std::vector<Accumulation>& sums);
 
   // Vectors (vectors.cpp): 16-byte accesses of flat nests.
   int vector_of(const tile::Nest& nest, std::size_t dim) const;
@@ -363,7 +370,8 @@ class KernelPrinter {
   bool uses_exchange_ = false;
   std::int64_t scan_bytes_ = 0;         // shared memory of items of scans
   std::vector<std::string> task_counts_;  // along each dim of the grid
-  bool selects_words_ = false;          // of 4 bytes: few registers do
+  bool selects_ = false;                // quern_top is called: it has a room of its own size
+  std::set<const tile::Nest*> handed_out_;  // nests whose stores a selection has made
   bool scans_in_shared_ = false;        // of 4-byte values: registers hold little
   std::string links_;                   // chained kernels: tasks of one chain
   std::unordered_map<std::uint32_t, std::string> vector_reads_;  // read -> the array that holds the vector
@@ -399,5 +407,7 @@ class KernelPrinter {
 
 /// Device functions for blocks of threads: best-of pairs, shuffles, division of counts.
 std::string block_prelude();
+/// Device functions that select the first few of a row, and sort.
+std::string select_prelude();
 
 }  // namespace quern::cuda

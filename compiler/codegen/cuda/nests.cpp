@@ -17,6 +17,7 @@ using tile::Update;
 using tile::UpdateKind;
 
 void KernelPrinter::statement(const Nest& nest) {
+  if (handed_out_.contains(&nest)) return;
   settle(touched_by(nest));
   if (!nest.note.empty()) line(comment(nest.note));
   open("");

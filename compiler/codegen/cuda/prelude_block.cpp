@@ -1,4 +1,4 @@
-// Device functions for the threads of a block: counts, best-of pairs, shuffles of any value, selection of a row.
+// Device functions for the threads of a block: counts, best-of pairs, shuffles of any value, vectors in registers.
 #include "compiler/codegen/cuda/kernel_printer.h"
 
 namespace quern::cuda {
@@ -93,6 +93,39 @@ template <class T> __device__ __forceinline__ void quern_argmin(T& best, int& at
   const bool nan = x != x, best_nan = best != best;
   const bool better = x < best || (nan && !best_nan), same = x == best || (nan && best_nan);
   if (x_at >= 0 && (at < 0 || better || (same && x_at < at))) best = x, at = x_at;
+}
+
+// The same for N neighbours at once, the first at position `first`, behind all that came before: a vector is kept whole, and
+// `at` is where it begins until quern_first_best says where in it the best stands.
+template <class T> __device__ __forceinline__ T quern_larger(T x, T y) { return x > y || x != x ? x : y; }
+template <class T> __device__ __forceinline__ T quern_smaller(T x, T y) { return x < y || x != x ? x : y; }
+__device__ __forceinline__ float quern_larger(float x, float y) { return max_f32(x, y); }
+__device__ __forceinline__ float quern_smaller(float x, float y) { return min_f32(x, y); }
+template <class T, int N> __device__ __forceinline__ void quern_keep(bool better, T& best, int& at, T (&kept)[N], T x, const T (&seen)[N], int first) {
+  best = better ? x : best;
+  at = better ? first : at;
+#pragma unroll
+  for (int i = 0; i < N; ++i) kept[i] = better ? seen[i] : kept[i];
+}
+template <class T, int N> __device__ __forceinline__ void quern_argmax_vector(T& best, int& at, T (&kept)[N], const T (&seen)[N], int first) {
+  T x = seen[0];
+#pragma unroll
+  for (int i = 1; i < N; ++i) x = quern_larger(x, seen[i]);
+  quern_keep((!(x <= best) && best == best) || at < 0, best, at, kept, x, seen, first);
+}
+template <class T, int N> __device__ __forceinline__ void quern_argmin_vector(T& best, int& at, T (&kept)[N], const T (&seen)[N], int first) {
+  T x = seen[0];
+#pragma unroll
+  for (int i = 1; i < N; ++i) x = quern_smaller(x, seen[i]);
+  quern_keep((!(x >= best) && best == best) || at < 0, best, at, kept, x, seen, first);
+}
+template <class T, int N> __device__ __forceinline__ void quern_first_best(T best, int& at, const T (&kept)[N]) {
+  if (at < 0) return;
+  int found = N - 1;
+#pragma unroll
+  for (int i = N - 1; i > 0; --i)
+    if (kept[i - 1] == best || kept[i - 1] != kept[i - 1]) found = i - 1;
+  at += found;
 }
 
 // Consecutive elements in registers; whole and aligned ones move in pieces of up to 16 bytes.
@@ -204,225 +237,6 @@ __device__ __forceinline__ void quern_copy_4(float* to, const float* from, long 
     quern_cp_async_16(quern_shared_address(to), from, 16);
   } else {
     for (int i = 0; i < 4; ++i) to[i] = i < valid ? from[i * step] : 0.0f;
-  }
-}
-
-// Whether x at position p stands before y at q: descending with NaN first, or ascending with NaN last; ties by position.
-template <class T, bool ascending> __device__ __forceinline__ bool quern_before(T x, int p, T y, int q) {
-  const bool x_nan = x != x, y_nan = y != y;
-  const bool larger = x > y || (x_nan && !y_nan), smaller = x < y || (y_nan && !x_nan);
-  if (ascending ? smaller : larger) return true;
-  if (ascending ? larger : smaller) return false;
-  return p < q;
-}
-
-// False only where x cannot stand before y at an earlier position. NaN on either side: true.
-template <class T> __device__ __forceinline__ bool quern_may_beat(T x, T y) { return !(x <= y); }
-
-// One value of each lane into descending order over the lanes.
-template <class T> __device__ __forceinline__ void quern_sort_lanes(T& x, int& at, int lane) {
-#pragma unroll
-  for (int size = 2; size <= 32; size *= 2)
-#pragma unroll
-    for (int step = size / 2; step > 0; step /= 2) {
-      const T y = shuffle_xor(x, step);
-      const int y_at = shuffle_xor(at, step);
-      // Positions tell all lanes that have a value apart; those without one come last.
-      const bool before = at >= 0 && (y_at < 0 || quern_before<T, false>(x, at, y, y_at));
-      const bool upper = (lane & step) == 0, descending = (lane & size) == 0;
-      if (before != (upper == descending) && (at >= 0 || y_at >= 0)) x = y, at = y_at;
-    }
-}
-
-// The first k of n values in order, the largest first, by all threads of a block or, each with values of its own, by every
-// warp. look(d, x) says whether value d is there; keep(j, x, d) takes the results, `none` and -1 where values are missing.
-// Ends with a barrier of those who took part.
-// Each lane of a warp holds one of the 32 best so far, in order; the first 32 are sorted. Few of the others are better than
-// the last of them: a warp mostly compares. Beyond 32 the values are walked again for the next 32.
-template <bool by_warp, class T, class Look, class Keep>
-__device__ __forceinline__ void quern_top(const Look& look, const Keep& keep, long long n, long long k, T none, unsigned char* exchange) {
-  constexpr int kAtOnce = 8;
-  const int lane = (int)threadIdx.x % 32, thread = by_warp ? lane : (int)threadIdx.x, threads = by_warp ? 32 : (int)blockDim.x, warp = thread / 32;
-  T* const passed = (T*)exchange;
-  int* const passed_at = (int*)(exchange + threads * 8);
-  T last = none;
-  int last_at = -1;
-#pragma unroll 1
-  for (long long taken = 0; taken < k; taken += 32) {
-    const int want = (int)min(k - taken, 32ll);
-    T best = none, limit = none;
-    int at = -1, limit_at = -1;
-    const auto insert = [&](T x, int x_at) {
-      const bool later = at < 0 || quern_before<T, false>(x, x_at, best, at);  // what is here moves on
-      const T above = shuffle_up(best, 1);
-      const int above_at = shuffle_up(at, 1), above_later = shuffle_up(later ? 1 : 0, 1);
-      if (later) {
-        const bool moved = lane > 0 && above_later != 0;
-        best = moved ? above : x;
-        at = moved ? above_at : x_at;
-      }
-      limit = shuffle(best, want - 1);
-      limit_at = shuffle(at, want - 1);
-    };
-#pragma unroll 1
-    for (long long base = 0; base < n; base += threads * kAtOnce) {
-      T x[kAtOnce];
-      bool there[kAtOnce];
-#pragma unroll
-      for (int u = 0; u < kAtOnce; ++u) {
-        const long long d = base + u * threads + thread;
-        x[u] = none;
-        there[u] = d < n && look(d, x[u]);
-      }
-      if (last_at >= 0) {
-#pragma unroll
-        for (int u = 0; u < kAtOnce; ++u) there[u] = there[u] && quern_before<T, false>(last, last_at, x[u], (int)base + u * threads + thread);
-      }
-      if (base == 0) {
-        best = x[0];
-        at = there[0] ? thread : -1;
-        there[0] = false;
-        quern_sort_lanes(best, at, lane);
-        limit = shuffle(best, want - 1);
-        limit_at = shuffle(at, want - 1);
-      }
-      unsigned some = 0;  // of them that may be good: the same in all lanes
-#pragma unroll
-      for (int u = 0; u < kAtOnce; ++u)
-        if (__any_sync(0xffffffffu, there[u] && (limit_at < 0 || quern_may_beat(x[u], limit)))) some |= 1u << u;
-#pragma unroll 1
-      for (; some != 0; some &= some - 1) {
-        const int chosen = __ffs((int)some) - 1;
-        T mine = none;
-        bool good = false;
-#pragma unroll
-        for (int u = 0; u < kAtOnce; ++u)
-          if (u == chosen) mine = x[u], good = there[u];
-        good = good && (limit_at < 0 || quern_may_beat(mine, limit));
-        // Lane after lane offers its value, as long as it may be among the best.
-        while (const unsigned found = __ballot_sync(0xffffffffu, good)) {
-          const int from = __ffs((int)found) - 1;
-          const T one = shuffle(mine, from);
-          const int one_at = (int)base + chosen * threads + warp * 32 + from;
-          if (limit_at < 0 || quern_before<T, false>(one, one_at, limit, limit_at)) insert(one, one_at);
-          good = good && lane != from && (limit_at < 0 || quern_may_beat(mine, limit));
-        }
-      }
-    }
-    if (by_warp) {
-      if (lane < want) keep(taken + lane, at < 0 ? none : best, at);
-      last = limit;
-      last_at = limit_at;
-    } else {
-      passed[thread] = best;
-      passed_at[thread] = at;
-      __syncthreads();
-      if (warp == 0) {
-#pragma unroll 1
-        for (int w = 1; w < threads / 32; ++w)
-#pragma unroll 1
-          for (int e = 0; e < want; ++e) {
-            const T one = passed[w * 32 + e];
-            const int one_at = passed_at[w * 32 + e];
-            if (one_at < 0 || (limit_at >= 0 && !quern_before<T, false>(one, one_at, limit, limit_at))) break;
-            insert(one, one_at);
-          }
-        if (lane < want) keep(taken + lane, at < 0 ? none : best, at);
-        if (lane == 0) passed[0] = limit, passed_at[0] = limit_at;
-      }
-      __syncthreads();
-      last = passed[0];
-      last_at = passed_at[0];
-      __syncthreads();
-    }
-    if (last_at < 0) {
-      for (long long j = taken + 32 + thread; j < k; j += threads) keep(j, none, -1);
-      break;
-    }
-  }
-  if (by_warp) __syncwarp();
-  else __syncthreads();
-}
-
-// The same by a warp for up to 128 values of f32 and a few k: a lane has four in order, in every round the largest of all
-// first ones is taken, the lowest position where several are as large. Values become integers in the order of `quern_before`.
-template <class Look, class Keep>
-__device__ __forceinline__ void quern_top_128(const Look& look, const Keep& keep, int n, int k, float none) {
-  const int lane = (int)threadIdx.x % 32;
-  unsigned key[4], at[4];
-#pragma unroll
-  for (int u = 0; u < 4; ++u) {
-    float x = none;
-    const int d = u * 32 + lane;
-    const bool there = d < n && look(d, x);
-    const int bits = __float_as_int(x + 0.0f);
-    const unsigned order = (unsigned)bits ^ ((unsigned)(bits >> 31) | 0x80000000u);
-    key[u] = !there ? 0u : x != x ? 0xffffffffu : order;  // -inf is above 0
-    at[u] = (unsigned)d;
-  }
-#pragma unroll
-  for (int done = 3; done > 0; --done)
-#pragma unroll
-    for (int u = 0; u < done; ++u) {
-      const bool swap = key[u + 1] > key[u];
-      const unsigned high = swap ? key[u + 1] : key[u], low = swap ? key[u] : key[u + 1], high_at = swap ? at[u + 1] : at[u], low_at = swap ? at[u] : at[u + 1];
-      key[u] = high, key[u + 1] = low, at[u] = high_at, at[u + 1] = low_at;
-    }
-#pragma unroll 1
-  for (int taken = 0; taken < k; taken += 32) {
-    const int want = min(k - taken, 32);
-    int mine = -1;
-#pragma unroll 4
-    for (int j = 0; j < want; ++j) {
-      const unsigned most = __reduce_max_sync(0xffffffffu, key[0]);
-      const unsigned first = __reduce_min_sync(0xffffffffu, key[0] == most ? at[0] : 0xffffffffu);
-      if (lane == j) mine = most == 0 ? -1 : (int)first;
-      if (at[0] == first) {
-#pragma unroll
-        for (int u = 0; u < 3; ++u) key[u] = key[u + 1], at[u] = at[u + 1];
-        key[3] = 0u;
-      }
-    }
-    if (lane < want) {
-      float x = none;
-      if (mine >= 0) look(mine, x);
-      keep(taken + lane, x, mine);
-    }
-  }
-  __syncwarp();
-}
-
-// n values into ascending order, NaN last; `at`, where wanted, follows them from 0, 1, 2 ... and makes the order stable. By
-// all threads of a block, begins after and ends with a barrier. A bitonic network whose exchanges all go upwards: what
-// would lie behind the end is the largest and stays there, so it need not exist.
-template <class T, bool positions>
-__device__ __noinline__ void quern_sort(T* row, int* at, long long n) {
-  const int thread = (int)threadIdx.x, threads = (int)blockDim.x;
-  if (positions) for (long long i = thread; i < n; i += threads) at[i] = (int)i;
-  long long half = 1;
-  while (2 * half < n) half *= 2;
-  __syncthreads();
-  const auto exchange = [&](long long i, long long j) {
-    if (j >= n) return;
-    const T x = row[i], y = row[j];
-    const int p = positions ? at[i] : 0, q = positions ? at[j] : 0;
-    if (!quern_before<T, true>(y, q, x, p)) return;
-    row[i] = y, row[j] = x;
-    if (positions) at[i] = q, at[j] = p;
-  };
-  for (long long size = 1; size <= half; size *= 2) {
-    for (long long t = thread; t < half; t += threads) {
-      const long long first = (t & ~(size - 1)) * 2, inside = t & (size - 1);
-      exchange(first + inside, first + 2 * size - 1 - inside);
-    }
-    __syncthreads();
-    for (long long step = size / 2; step > 0; step /= 2) {
-      for (long long t = thread; t < half; t += threads) {
-        const long long i = (t & ~(step - 1)) * 2 + (t & (step - 1));
-        exchange(i, i + step);
-      }
-      __syncthreads();
-    }
   }
 }
 )cuda";

@@ -50,7 +50,8 @@ CudaModule print_cuda(const tile::Module& module, const CudaOptions& options) {
       widens |= printer.widens_operands;
       result.launches.push_back(std::move(printer.launch));
     }
-    result.text = prelude(kernels) + tensor_prelude() + block_prelude() + (product_columns.empty() ? "" : hopper_prelude(product_columns));
+    const bool selects = kernels.find("quern_top") != std::string::npos || kernels.find("quern_sort") != std::string::npos;
+    result.text = prelude(kernels) + tensor_prelude() + block_prelude() + (selects ? select_prelude() : "") + (product_columns.empty() ? "" : hopper_prelude(product_columns));
     if (widens) result.text += widening_prelude();
     result.text += kernels;
     result.program = std::move(shared.program);

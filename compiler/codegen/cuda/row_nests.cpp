@@ -156,6 +156,7 @@ void KernelPrinter::row_nest(const Nest& nest, int& passes) {
     hold(e, fresh("part"));
   }
   const IndexId column = rows.column;
+  begin_best_vectors(nest, column, rows.vector, sums);
   line("#pragma unroll");
   open(fmt::format("for (int c = 0; c < {}; ++c)", rows.chunks));
   scopes_.emplace_back();
@@ -167,6 +168,7 @@ void KernelPrinter::row_nest(const Nest& nest, int& passes) {
   scopes_.pop_back();
   close();
   vector_reads_ = held;
+  end_best_vectors(sums);
   for (const Accumulation& s : sums) {
     combine_row(nest.updates[s.update], s, passes++);
     finish(nest.updates[s.update], s, &KernelPrinter::store_row);

@@ -88,6 +88,26 @@ void KernelPrinter::begin_sums(const Nest& nest, std::vector<Accumulation>& sums
   }
 }
 
+/// From here on, best-of pairs along `along` are compared a vector at a time: the best vector is kept whole, and where in it the
+/// best value stands is asked once, behind the walk (end_best_vectors).
+void KernelPrinter::begin_best_vectors(const Nest& nest, IndexId along, int vector, std::vector<Accumulation>& sums) {
+  for (Accumulation& s : sums) {
+    const Update& u = nest.updates[s.update];
+    if (s.position.empty() || u.domain || !steps_with(pool_, u.position, along)) continue;
+    s.kept = fresh("kept");
+    s.seen = fresh("seen");
+    line(fmt::format("{} {}[{}];", value_type(s.type), s.kept, vector));
+  }
+}
+
+void KernelPrinter::end_best_vectors(std::vector<Accumulation>& sums) {
+  for (Accumulation& s : sums) {
+    if (s.kept.empty()) continue;
+    line(fmt::format("quern_first_best({}, {}, {});", s.value, s.position, s.kept));
+    s.kept.clear();
+  }
+}
+
 void KernelPrinter::scan_step(const Update& u, const Accumulation& sum) {
   previous_ = sum.value;
   const int guards = open_domain(u.domain);
@@ -150,6 +170,7 @@ void KernelPrinter::at_point(const Nest& nest, std::vector<Accumulation>& sums) 
             x = fmt::format("({} ? {} : {})", in, x, identity(u.reducer, s.type));
           }
           if (s.position.empty()) line(fmt::format("{} = {};", s.value, combined(u, s.type, s.value, x)));
+          else if (!s.kept.empty()) line(fmt::format("{}[e] = {};", s.seen, x));
           else line(fmt::format("quern_{}({}, {}, {}, (int){});", name(u.reducer), s.value, s.position, x, value(u.position)));
         }
       }

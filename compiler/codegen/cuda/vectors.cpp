@@ -188,6 +188,7 @@ void KernelPrinter::vector_points(const Nest& nest, IndexId index, int vector, c
   const Touched touched = touched_by(nest);
   for (const Update& u : nest.updates)
     for (Expr e : {u.body, u.domain}) hoist_tiles(e, {index}, touched.written);
+  for (const Accumulation& s : sums) if (!s.kept.empty()) line(fmt::format("{} {}[{}];", value_type(s.type), s.seen, vector));
   const std::vector<Scope> outside = scopes_;
   const auto points = [&](bool tested) {
     line("#pragma unroll");
@@ -211,6 +212,11 @@ void KernelPrinter::vector_points(const Nest& nest, IndexId index, int vector, c
     close();
   } else {
     points(ends == Ends::tested);
+  }
+  for (const Accumulation& s : sums) {
+    if (s.kept.empty()) continue;
+    const Update& u = nest.updates[s.update];
+    line(fmt::format("quern_{}_vector({}, {}, {}, {}, (int){});", name(u.reducer), s.value, s.position, s.kept, s.seen, value(u.position)));
   }
   if (!vector_stores_.empty() && !stores_where.empty()) open(fmt::format("if ({})", stores_where));
   store_vectors();

@@ -83,7 +83,7 @@ std::string KernelPrinter::run_warps() {
     indices_[g.index] = fmt::format("x{}", g.index);
   }
   block(kernel_.body);
-  return function(fmt::format("{}{}", launch.threads, selects_words_ ? ", 6" : ""));
+  return function(fmt::format("{}, 6", launch.threads));
 }
 
 }  // namespace quern::cuda
