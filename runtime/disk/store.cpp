@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -65,6 +66,14 @@ bool Store::trusted(int file, bool folder, const std::string& what) {
   return true;
 }
 
+/// What a failed write says of later ones.
+void Store::not_written(int error) {
+  if (error == ENOSPC || error == EDQUOT) warn(fmt::format("no room in the cache folder '{}': {}", options_.folder, std::strerror(error)));
+  if (!lasting(error)) return;
+  latched_ = true;
+  warn(fmt::format("nothing can be written to the cache folder '{}': {}", options_.folder, std::strerror(error)));
+}
+
 File Store::open_root(bool create) {
   const int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
   File root = open_file(AT_FDCWD, options_.folder.c_str(), flags);
@@ -99,7 +108,10 @@ File Store::open_part(const File& root, const std::string& name, bool create) {
   const int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
   File part = open_file(root.number(), name.c_str(), flags);
   if (!part && errno == ENOENT && create) {
-    if (system_calls().make_folder(root.number(), name.c_str(), 0700) != 0 && errno != EEXIST && errno != EINTR) return File();
+    if (system_calls().make_folder(root.number(), name.c_str(), 0700) != 0 && errno != EEXIST && errno != EINTR) {
+      not_written(errno);
+      return File();
+    }
     part = open_file(root.number(), name.c_str(), flags);
   }
   if (!part) {
@@ -187,6 +199,9 @@ bool Store::write(std::string_view key, std::string_view name, std::string_view 
   const std::string file_name = digest(key);
   const std::string bytes = pack({key, name, payload});
   if (bytes.size() > kMostEntryBytes || bytes.size() > options_.most_bytes) return false;
+  // A longer file than the process may write would end it (SIGXFSZ).
+  struct rlimit longest {};
+  if (getrlimit(RLIMIT_FSIZE, &longest) == 0 && bytes.size() > longest.rlim_cur) return false;
   const File root = open_root(true);
   if (!root) return false;
   const File part = open_part(root, file_name.substr(0, 2), true);
@@ -202,10 +217,7 @@ bool Store::write(std::string_view key, std::string_view name, std::string_view 
   const std::string temporary = fmt::format(".{}-{:016x}", getpid(), random);
   File file = open_file(part.number(), temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
   if (!file) {
-    if (lasting(errno)) {
-      latched_ = true;
-      warn(fmt::format("nothing can be written to the cache folder '{}': {}", options_.folder, std::strerror(errno)));
-    }
+    not_written(errno);
     return false;
   }
   bool stored = write_all(file.number(), bytes);
@@ -215,7 +227,7 @@ bool Store::write(std::string_view key, std::string_view name, std::string_view 
   if (!stored) {
     const int why = errno;
     system_calls().remove(part.number(), temporary.c_str());
-    if (why == ENOSPC || why == EDQUOT) warn(fmt::format("no room in the cache folder '{}': {}", options_.folder, std::strerror(why)));
+    not_written(why);
     return false;
   }
   keep_bounded(bytes.size());

@@ -76,6 +76,7 @@ class Store {
   std::optional<std::string> load(const File& part, const std::string& name, bool used, Found* found);
   std::string digest(std::string_view key) const;
   void warn(std::string text);
+  void not_written(int error);
   /// All files, and those that dead writers left (removed when `clean`).
   std::vector<Item> items(const File& root, bool clean);
   void keep_bounded(std::uint64_t added);
