@@ -90,10 +90,11 @@ TEST_CASE("a kernel as a .cu program of its own") {
   fails({"compile", kAttention, "attention", "--export-cu", "--target", "sm_80", "--set", "D=32", "-o", folder.path("o")}, 2, "a program of its own has fixed sizes: --set M=...");
   fails({"compile", kAttention, "attention", "--export-cu", "--target", "sm_80,sm_90a", "--set", "D=32"}, 2, "--export-cu takes one target");
   fails({"compile", kAttention, "attention", "--export-cu", "--target", "x86-64-v3", "--set", "D=32"}, 2, "--export-cu takes one target");
+  // tests/aot_source compiles and runs such programs without nvcc.
   const char* home = std::getenv("CUDA_HOME");
   const std::string nvcc = std::string(home ? home : "/usr/local/cuda") + "/bin/nvcc";
   if (!std::filesystem::exists(nvcc)) {
-    WARN("no nvcc: the .cu program was not compiled");
+    WARN("no nvcc: the .cu program was not compiled by it");
     return;
   }
   const std::string command = "'" + nvcc + "' -arch=sm_80 -Werror all-warnings -o '" + folder.path("o/program") + "' '" + folder.path("o/attention.cu") + "' > '" + folder.path("log") + "' 2>&1";
