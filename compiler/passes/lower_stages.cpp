@@ -18,6 +18,25 @@ using tile::UpdateKind;
 
 namespace {
 bool contains(const std::vector<IndexId>& list, IndexId i) { return std::find(list.begin(), list.end(), i) != list.end(); }
+
+/// Vector instructions, roughly, that one point of the stage takes in its innermost loop.
+int work_of(const ExprPool& pool, const Stage& stage) {
+  int total = 1;
+  for_each_node(pool, stage.body, [&](Expr e, const Node& n) {
+    if (!is_elementwise(n.op) || !is_float(n.type) || !pool.depends_on_any(e, stage.axes)) return;
+    switch (n.op) {
+      case Op::neg: case Op::abs: case Op::sign: case Op::relu: case Op::floor: case Op::ceil: case Op::round: case Op::trunc:
+      case Op::add: case Op::sub: case Op::mul: case Op::min: case Op::max: case Op::fma: case Op::where: total += 1; break;
+      case Op::div: case Op::sqrt: case Op::rsqrt: total += 4; break;
+      default: total += 24;  // a polynomial and what it takes to reduce the argument
+    }
+  });
+  return total;
+}
+
+/// Copies of a stage with reuse share what they load, which tells as long as loads are a good part of the work; beyond that
+/// they only make code.
+constexpr int kMostWork = 288;
 }  // namespace
 
 bool GroupLowering::is_unit(IndexId c) const {
@@ -191,10 +210,12 @@ Nest GroupLowering::nest_for(const Stage& stage, const std::vector<IndexId>& dim
   const bool group = lane_free && !row && plan_.blocks.contains(*lane) && plan_.blocks.at(*lane) == std::int64_t{plan_.lanes} * plan_.lane_unroll;
   // Memory that lies along another index is turned in registers, a square of vectors at a time.
   const auto turned = lane_free && inner.empty() && stage.form == Form::pointwise ? turned_dim(stage, free, *lane) : std::nullopt;
+  const int copies = reuse && !input_.gpu ? std::max(1, kMostWork / work_of(pool_, stage)) : 64;
+  const int vectors = std::min(plan_.lane_unroll, copies), rows = std::min(lane_free ? plan_.row_unroll : 4, std::max(1, copies / vectors));
   if (group) add(*lane, turned ? 1 : plan_.lane_unroll);
   for (IndexId c : free) if (c != row && !(lane_free && c == *lane)) add(c, turned == c ? plan_.lanes : 1);
-  if (row) add(*row, lane_free ? plan_.row_unroll : 4);
-  if (lane_free && !group) add(*lane, turned ? 1 : reuse ? plan_.lane_unroll : plan_.stream ? plan_.lane_unroll : inner.empty() ? 2 : 4);
+  if (row) add(*row, rows);
+  if (lane_free && !group) add(*lane, turned ? 1 : reuse ? vectors : plan_.stream ? plan_.lane_unroll : inner.empty() ? 2 : 4);
   for (IndexId c : inner) if (!(lane && c == *lane)) add(c, 1);
   if (lane && !lane_free) add(*lane, stage.form == Form::scan ? 1 : reuse ? 1 : 4);
   return nest;

@@ -193,19 +193,10 @@ Evaluator::Address Evaluator::address(ir::TensorId tensor, const std::vector<Exp
   for (const Known& m : moving) {
     least = std::max(least, m.scope);
     if (m.value == f.b.getInt64(0)) continue;
-    pointer.scope = std::max(pointer.scope, m.scope);
-    at(pointer.scope);
-    pointer.value = f.b.CreateGEP(element, pointer.value, m.value);
+    pointer = element_pointer(element, pointer, m);
   }
-  if (apart.value) {
-    pointer.scope = std::max(pointer.scope, apart.scope);
-    at(pointer.scope);
-    pointer.value = f.b.CreateGEP(element, pointer.value, apart.value);
-  }
-  if (constant) {
-    at(pointer.scope);
-    pointer.value = f.b.CreateGEP(element, pointer.value, f.b.getInt64(static_cast<std::uint64_t>(constant)));
-  }
+  if (apart.value) pointer = element_pointer(element, pointer, apart);
+  if (constant) pointer = element_pointer(element, pointer, {f.b.getInt64(static_cast<std::uint64_t>(constant)), 0});
   pointer.scope = std::max(pointer.scope, least);
   result.pointer = pointer;
   if (lanes == 1 || lane_dim < 0) {
@@ -313,6 +304,21 @@ void Evaluator::store_transposed(ir::TensorId tensor, const std::vector<Expr>& s
   }
 }
 
+/// Elements that no instruction gathers are loaded one by one, masked ones from a safe address: LLVM would make a branch for each.
+Value* Evaluator::gather(llvm::VectorType* type, Value* pointers, llvm::Align align, Value* mask) {
+  Builder& b = f.b;
+  llvm::Constant* none = llvm::Constant::getNullValue(type);
+  const bool native = f.target.avx2 && type->getElementType()->getPrimitiveSizeInBits() >= 32;
+  if (native || !mask) return b.CreateMaskedGather(type, pointers, align, mask, none);
+  pointers = b.CreateSelect(mask, pointers, broadcast(f.args));
+  Value* v = none;
+  for (int l = 0; l < lanes; ++l) {
+    const auto at = static_cast<std::uint64_t>(l);
+    v = b.CreateInsertElement(v, b.CreateAlignedLoad(type->getElementType(), b.CreateExtractElement(pointers, at), align), at);
+  }
+  return b.CreateSelect(mask, v, none);
+}
+
 Known Evaluator::load(Expr e, const Point& p, int g) {
   const Node node = f.pool[e];
   const ir::TensorId tensor = static_cast<ir::TensorId>(node.payload);
@@ -368,8 +374,7 @@ Known Evaluator::load(Expr e, const Point& p, int g) {
       v = m ? static_cast<Value*>(b.CreateMaskedLoad(type, a.pointer.value, align, m, llvm::Constant::getNullValue(type)))
             : b.CreateAlignedLoad(type, a.pointer.value, align);
     } else {
-      Value* pointers = b.CreateGEP(element, a.pointer.value, a.offsets.value);
-      v = b.CreateMaskedGather(type, pointers, align, m, llvm::Constant::getNullValue(type));
+      v = gather(type, b.CreateGEP(element, a.pointer.value, a.offsets.value), align, m);
     }
   }
   return {widen_stored(b, f.target, v, info.type), scope};

@@ -19,6 +19,7 @@ using llvm::Value;
 
 namespace {
 constexpr std::uint8_t kReads = 1, kChanges = 2, kGuarded = 4;
+constexpr std::uint64_t kSplat = std::uint64_t{1} << 32, kPointer = std::uint64_t{2} << 32, kOperation = std::uint64_t{3} << 32;
 bool constant(Value* v) { return llvm::isa<llvm::Constant>(v); }
 }  // namespace
 
@@ -116,11 +117,36 @@ Value* Evaluator::broadcast(Value* v) {
   return f.b.CreateVectorSplat(static_cast<unsigned>(lanes), v);
 }
 
-Value* Evaluator::widened(const Known& k) {
-  if (lane_dim < 0 || lanes == 1 || k.value->getType()->isVectorTy()) return k.value;
-  at(k.scope);
-  return f.b.CreateVectorSplat(static_cast<unsigned>(lanes), k.value);
+template <class Make>
+Known Evaluator::made_once(std::uint64_t kind, std::initializer_list<Known> operands, Make make) {
+  // Scopes belong to the key: a constant may hold for one variant of a loop only.
+  std::string k("made");
+  auto append = [&](const auto& x) { k.append(reinterpret_cast<const char*>(&x), sizeof x); };
+  append(kind);
+  int scope = 0;
+  for (const Known& o : operands) {
+    append(o.value);
+    append(o.scope);
+    scope = std::max(scope, o.scope);
+  }
+  if (auto found = memo_.find(k); found != memo_.end()) return found->second;
+  at(scope);
+  const Known result{make(), scope};
+  remember(k, result);
+  return result;
 }
+
+Known Evaluator::splat(const Known& k) {
+  if (lanes == 1 || k.value->getType()->isVectorTy()) return k;
+  return made_once(kSplat, {k}, [&] { return f.b.CreateVectorSplat(static_cast<unsigned>(lanes), k.value); });
+}
+
+Known Evaluator::element_pointer(llvm::Type* element, const Known& pointer, const Known& offset) {
+  return made_once(kPointer | element->getPrimitiveSizeInBits().getFixedValue(), {pointer, offset},
+                   [&] { return f.b.CreateGEP(element, pointer.value, offset.value); });
+}
+
+Value* Evaluator::widened(const Known& k) { return lane_dim < 0 ? k.value : splat(k).value; }
 
 Known Evaluator::active(int g, const Point& p, bool with_tail) {
   Known tail;
@@ -148,19 +174,22 @@ Known Evaluator::operate(Op op, DType type, std::vector<Known> args) {
     scope = std::max(scope, a.scope);
     vector |= a.value->getType()->isVectorTy();
   }
-  std::vector<Value*> values;
-  for (std::size_t i = 0; i < args.size(); ++i) {
-    Value* v = args[i].value;
-    if (vector && !v->getType()->isVectorTy() && !(op == Op::where && i == 0)) {
-      // A splat belongs where its scalar does, so that loops do not repeat it.
-      at(constant(v) ? scope : args[i].scope);
-      v = broadcast(v);
-    }
-    values.push_back(v);
+  for (std::size_t i = 0; vector && i < args.size(); ++i) {
+    // A splat belongs where its scalar does, so that loops do not repeat it.
+    if (op == Op::where && i == 0) continue;
+    if (constant(args[i].value)) args[i].scope = scope;
+    args[i] = splat(args[i]);
   }
-  at(scope);
-  Value* v = elementwise(f.b, f.target, op, is_small_float(type) ? DType::f32 : type, values);
-  return {v, scope};  // a constant, too, may hold for this variant of a loop only
+  // A constant result, too, may hold for this variant of a loop only: it has the scope of what it was made from.
+  auto make = [&] {
+    std::vector<Value*> values;
+    for (const Known& a : args) values.push_back(a.value);
+    return elementwise(f.b, f.target, op, is_small_float(type) ? DType::f32 : type, values);
+  };
+  const std::uint64_t kind = kOperation | static_cast<std::uint64_t>(op) << 8 | static_cast<std::uint64_t>(type);
+  if (args.size() == 1) return made_once(kind, {args[0]}, make);
+  if (args.size() == 2) return made_once(kind, {args[0], args[1]}, make);
+  return made_once(kind, {args[0], args[1], args[2]}, make);
 }
 
 Known Evaluator::evaluate(Expr e, const Point& p, int g) {

@@ -152,6 +152,7 @@ class Evaluator {
   Known load(ir::Expr e, const Point& p, int guard);
   /// A tile of lanes x lanes elements, rows by lane, columns by the copies of `a.along` (a is the address of copy 0).
   std::vector<llvm::Value*> load_transposed(const Address& a, llvm::Type* element, llvm::Align align, const Known& tail, int scope);
+  llvm::Value* gather(llvm::VectorType* type, llvm::Value* pointers, llvm::Align align, llvm::Value* mask);
   llvm::Value* row_is_live(int lane);
   llvm::Value* row_pointer(const Address& a, llvm::Type* element, int lane);
   Address address(ir::TensorId tensor, const std::vector<ir::Expr>& subscripts, const Point& p, int guard, bool checked);
@@ -163,6 +164,11 @@ class Evaluator {
   };
   Step scaled(const Count& stride, std::int64_t times, ir::Expr factor, const Point& p);
   Known operate(ir::Op op, DType type, std::vector<Known> args);
+  /// What the same operands have made once, wherever it still holds. `kind` tells the makers apart.
+  template <class Make>
+  Known made_once(std::uint64_t kind, std::initializer_list<Known> operands, Make make);
+  Known splat(const Known& k);
+  Known element_pointer(llvm::Type* element, const Known& pointer, const Known& offset);
 };
 
 }  // namespace quern::cpu
