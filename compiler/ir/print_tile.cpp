@@ -92,7 +92,7 @@ struct Printer {
     std::string grid;
     for (const GridDim& g : k.grid)
       grid += fmt::format("{}{} in {}:{} step {}", grid.empty() ? "" : ", ", index(g.index), text(g.begin), text(g.end), g.step);
-    out += fmt::format("kernel {} grid [{}]{}{} lanes {}{}\n", k.name, grid, k.chained ? " chained" : "", k.groups ? fmt::format(" groups {}", k.groups) : "", k.lanes, k.when ? " when " + text(k.when) : "");
+    out += fmt::format("kernel {} grid [{}]{}{} lanes {}{}\n", k.name, grid, k.chained ? " chained" : "", k.groups ? fmt::format(" groups {}{}", k.groups, k.column_groups > 1 ? " side by side" : "") : "", k.lanes, k.when ? " when " + text(k.when) : "");
     for (TensorId t : k.scratch) {
       const Tensor& s = module.program.tensors[t];
       line(fmt::format("tile {}: {}[{}]", tensor(t), quern::name(s.type), list(s.shape)));

@@ -122,6 +122,7 @@ struct Kernel {
   std::vector<GridDim> grid;
   Expr when;                      // bool over sizes: nothing runs where it is false; none = always
   int groups = 0;                 // GPU: warp groups that compute, 64 rows each, while one more loads; 0 = no roles
+  int column_groups = 1;          // of those, so many share 64 rows: each has a part of the columns of wide results
   bool chained = false;           // tasks along the last grid dim pass the state of the body's one scan on, in order (GPU)
   std::vector<TensorId> scratch;  // row-major, last axis padded to whole vectors (`lanes`); shapes over symbols
   Block body;

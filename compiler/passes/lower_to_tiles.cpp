@@ -22,6 +22,7 @@ GroupLowering::GroupLowering(Program& program, Group group, KernelPlan plan, con
   kernel_.name = std::move(name);
   kernel_.lanes = plan_.lanes;
   kernel_.groups = plan_.groups;
+  kernel_.column_groups = plan_.column_groups;
 }
 
 void GroupLowering::make_grid() {

@@ -209,7 +209,8 @@ struct Planner {
       if (matrix && roles.groups > 0 && !few) {
         plan.groups = roles.groups;
         plan.matrix = true;
-        plan.blocks[*plan.lane] = 64 * roles.groups;
+        plan.column_groups = roles.column_groups;
+        plan.blocks[*plan.lane] = 64 * roles.groups / roles.column_groups;
         if (row) plan.blocks[*row] = roles.columns;
         plan.stream = choose_stream();
         plan.stream_block = row ? 64 : roles.stream_block;

@@ -19,6 +19,7 @@ struct RoleShape {
   int groups = 0;                   // 64 rows each; 0 = none
   std::int64_t stream_block = 64;   // of a streamed index
   std::int64_t columns = 256;       // of a product's result
+  int column_groups = 1;            // as in tile::Kernel
 };
 
 struct KernelPlan {
@@ -31,7 +32,7 @@ struct KernelPlan {
   int lane_unroll = 2;
   bool parts = false;                           // GPU: the streamed index is walked in parts that are tasks of their own
   bool matrix = false;                          // GPU: every stage with reuse multiplies small floats
-  int groups = 0;                               // as in tile::Kernel
+  int groups = 0, column_groups = 1;            // as in tile::Kernel
 };
 
 /// What the planner may assume.

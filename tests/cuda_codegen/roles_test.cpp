@@ -44,6 +44,13 @@ kernel f<D: int = 64>(q: f16[M,D], k: e4m3[N,D], v: e5m2[N,D]) -> (o: f16[M,D]) 
 }
 )";
 
+/// Groups that share rows.
+constexpr const char* kWide = R"(
+kernel f<D: int = 512>(q: bf16[M,D], k: bf16[N,D], v: bf16[N,D]) -> (o: bf16[M,D]) {
+  o[m,e] = sum[n](softmax[n where n <= m](sum[d](q[m,d] * k[n,d])) * v[n,e])
+}
+)";
+
 struct Planned {
   tile::Module module;
   const tile::Kernel* kernel = nullptr;
@@ -115,13 +122,16 @@ TEST_CASE("schedules of all kinds pass the check") {
   CHECK(std::any_of(attention.schedule.rings.begin(), attention.schedule.rings.end(), [](const Ring& r) { return r.ahead; }));
   CHECK_FALSE(shared.schedule.peeled);
   CHECK(std::any_of(bias.schedule.steady.begin(), bias.schedule.steady.end(), [](const Step& s) { return !s.work.elements.empty(); }));
-  const Planned narrow(kNarrow);
+  const Planned narrow(kNarrow), wide(kWide);
+  CHECK(wide.kernel->column_groups == 2);
+  CHECK(wide.arrangement.rows() == 64);
+  CHECK(wide.fault(wide.schedule).empty());
   CHECK(std::count_if(narrow.schedule.rings.begin(), narrow.schedule.rings.end(), [](const Ring& r) { return r.widened(); }) == 2);
   for (const Planned* p : {&product, &attention, &shared, &bias, &narrow}) CHECK(p->fault(p->schedule).empty());
 }
 
 TEST_CASE("a step that is missing or taken twice is reported") {
-  for (const char* text : {kProduct, kAttention, kShared, kBias, kNarrow}) {
+  for (const char* text : {kProduct, kAttention, kShared, kBias, kNarrow, kWide}) {
     const Planned p(text);
     CAPTURE(text);
     // Work on fragments is no part of the protocol, and waiting twice for products harms nothing.
@@ -141,7 +151,7 @@ TEST_CASE("a step that is missing or taken twice is reported") {
 }
 
 TEST_CASE("a stage that is given back too early is reported") {
-  for (const char* text : {kProduct, kAttention, kShared, kBias, kNarrow}) {
+  for (const char* text : {kProduct, kAttention, kShared, kBias, kNarrow, kWide}) {
     const Planned p(text);
     CAPTURE(text);
     const int seen = each(p, Step::release, [&](std::vector<Step>& steps, std::size_t at, const Schedule& changed) {

@@ -187,6 +187,24 @@ TEST_CASE("products of warp groups, with a group that loads") { run_file("roles"
 
 TEST_CASE("operands of one byte that warps of their own widen") { run_file("widening", "quern_widen_tile<"); }
 
+TEST_CASE("rows of results that warp groups share") { run_file("wide_results", "right_of_group"); }
+
+TEST_CASE("groups that have the wrong part of a row's results are noticed") {
+  const std::string text = R"(
+#: M=70 N=40 D=320
+kernel full<D>(q: bf16[M,D], k: bf16[N,D], v: bf16[N,D]) -> (o: bf16[M,D]) { o[m,e] = sum[n](softmax[n](sum[d](q[m,d] * k[n,d]) / 16) * v[n,e]) }
+)";
+  for (const auto& [part, fault] : {std::tuple{" + group * 24576", ""}, {"group * 192 + ", "group * 128 + "}, {"warp % 4 * 16", "warp * 16"}}) {
+    int edits = 0;
+    const auto with_fault = [&](std::string& printed) {
+      for (auto at = printed.find(part); at != std::string::npos; at = printed.find(part, at + 1)) printed.replace(at, std::string(part).size(), fault), ++edits;
+    };
+    INFO(part);
+    CHECK(fuzz::judge(text, fuzz::cases_of(text).at(0), test::emulated({}, with_fault)).outcome != fuzz::Outcome::agree);
+    CHECK(edits > 0);
+  }
+}
+
 TEST_CASE("widening that does not wait, or takes values of the wrong form, is noticed") {
   const std::string text = R"(
 #: M=100 N=304 K=704

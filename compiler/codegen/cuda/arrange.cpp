@@ -305,7 +305,7 @@ bool Arranger::find_operands() {
         const auto extent = extent_of(pool, dim_of(*nest, i));
         if (!extent) return false;
         std::int64_t padded = (extent->most + 15) / 16 * 16;
-        if (f32 && i == c.column) padded = std::max<std::int64_t>(padded, result.columns(i));
+        if (i == c.column && (f32 || result.parted.contains(i))) padded = std::max<std::int64_t>(padded, result.columns(i));
         (k == 0 ? tile.rows : tile.columns) = padded;
       }
       tile.bytes = static_cast<std::int64_t>(size_of(n.type));
@@ -341,7 +341,7 @@ bool Arranger::fits_fragments(const Nest& nest) const {
   }
   for (const Update& u : nest.updates) {
     if (u.kind == UpdateKind::scan || u.kind == UpdateKind::scatter) return false;
-    for (IndexId i : u.over) if (i == result.row) return false;
+    for (IndexId i : u.over) if (i == result.row || result.parted.contains(i)) return false;
     if (u.kind == UpdateKind::reduce && nest.dims.size() != 2) return false;
   }
   return true;
@@ -531,15 +531,24 @@ std::optional<Arrangement> Arranger::run() {
     const auto block = extent_of(pool, dim_of(*found[0], row));
     if (kernel.groups > 0) result.warps = 4 * kernel.groups;
     else if (block->most % 64 != 0) result.warps = block->most % 32 == 0 ? 2 : 1;
-    result.row_tiles = static_cast<int>(block->most / (16 * result.warps));
+    result.column_groups = kernel.column_groups;
+    result.row_tiles = static_cast<int>(block->most * result.column_groups / (16 * result.warps));
+    // Results are parted, what further products sum over is not.
+    if (result.column_groups > 1) {
+      for (const Nest* n : found) if (const auto c = contraction(*n)) result.parted.insert(c->column);
+      for (const Nest* n : found) if (const auto c = contraction(*n)) result.parted.erase(c->inner);
+    }
     bool ok = f32 || (result.rows() == block->most && (kernel.groups == 0 || result.row_tiles == 1));
     for (const Nest* n : found) {
       const auto c = contraction(*n);
       if (!c) { ok = false; break; }
       for (IndexId i : {c->column, c->inner}) {
         const auto extent = extent_of(pool, dim_of(*n, i));
-        ok = ok && extent && extent->most > 0 && (i == c->inner || extent->most <= kMostColumns);
-        if (ok) result.column_tiles[i] = std::max(result.column_tiles[i], static_cast<int>((extent->most + 15) / 16 * 2));
+        const int parts = result.parted.contains(i) ? result.column_groups : 1;
+        ok = ok && extent && extent->most > 0 && (i == c->inner || extent->most <= kMostColumns * parts);
+        if (!ok) continue;
+        const std::int64_t whole = parts > 1 ? 64 : 16, part = (extent->most + whole * parts - 1) / (whole * parts) * whole;
+        result.column_tiles[i] = std::max(result.column_tiles[i], static_cast<int>(part / 8));
       }
       result.contractions[n] = *c;
       result.products.push_back(n);

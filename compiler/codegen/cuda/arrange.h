@@ -48,6 +48,8 @@ struct Arrangement {
   bool f32 = false;                           // products of f32: no matrix instructions
   int warps = 4;                              // that compute
   int column_warps = 1;                       // f32: warps with the same rows
+  int column_groups = 1;                      // roles: groups of four warps with the same rows; each has a part of the columns
+  std::set<ir::IndexId> parted;               // of these indices
   int row_tiles = 1;                          // 16 rows each, per warp
   std::map<ir::IndexId, int> column_tiles;    // 8 columns each, of a warp; even where there are matrix instructions
   std::map<const tile::Nest*, NestKind> kinds;
@@ -58,8 +60,8 @@ struct Arrangement {
   std::set<ir::TensorId> elements;            // of `operands`: read by nests on fragments at the point, not by products
   std::set<ir::TensorId> row_vectors;           // in memory, a value for each row of the block, filled before the first loop
 
-  int rows() const { return 16 * row_tiles * (warps / column_warps); }
-  int columns(ir::IndexId column) const { return 8 * column_tiles.at(column) * column_warps; }
+  int rows() const { return 16 * row_tiles * (warps / (column_warps * column_groups)); }
+  int columns(ir::IndexId column) const { return 8 * column_tiles.at(column) * column_warps * (parted.contains(column) ? column_groups : 1); }
 };
 
 std::optional<Arrangement> arrange(const ir::Program& program, const tile::Kernel& kernel);

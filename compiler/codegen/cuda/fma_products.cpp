@@ -30,9 +30,10 @@ int KernelPrinter::quad_step(int step) const { return in_fragment_ && arranged_ 
 /// The four lanes of a row.
 std::string KernelPrinter::quad_mask() const { return arranged_->f32 ? "0x33u << (thread & 26)" : "15u << (lane / 4 * 4)"; }
 
-std::string KernelPrinter::first_of_row() const { return arranged_->column_warps > 1 ? "lane % 4 == 0 && column_warp == 0" : "lane % 4 == 0"; }
+std::string KernelPrinter::first_of_row() const { return fmt::format("lane % 4 == 0{}", arranged_->column_warps > 1 ? " && column_warp == 0" : arranged_->column_groups > 1 ? " && group == 0" : ""); }
 
 std::string KernelPrinter::first_column(IndexId column) const {
+  if (arranged_->parted.contains(column)) return fmt::format("group * {} + ", 8 * arranged_->column_tiles.at(column));
   return arranged_->column_warps > 1 ? fmt::format("column_warp * {} + ", 8 * arranged_->column_tiles.at(column)) : "";
 }
 

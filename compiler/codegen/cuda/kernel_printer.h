@@ -287,7 +287,7 @@ class KernelPrinter {
   int quad_step(int step) const;
   std::string quad_mask() const;
   std::string first_of_row() const;
-  std::string row_warp() const { return arranged_->f32 ? "row_warp" : "warp"; }
+  std::string row_warp() const { return arranged_->f32 ? "row_warp" : arranged_->column_groups > 1 ? "warp % 4" : "warp"; }
   std::string first_column(ir::IndexId column) const;
   void left_fragments(const tile::Nest& nest, const Contraction& c, const tile::Dim& row, const tile::Dim& inner,
                       const std::string& inner_limit, const std::string& row_limit, const std::string& to);
@@ -324,6 +324,7 @@ class KernelPrinter {
   void walk_blocks(const std::string& x, const std::string& end);
   void walk(const std::vector<Step>& steps, bool whole);
   void do_step(const Step& step, bool whole);
+  std::string operand_name(const Contraction& c, std::size_t side) const;
   void issue_products(const tile::Nest& nest);
   void pack_factor(const tile::Nest& nest);
   const Ring& ring_of(ir::TensorId tile) const;

@@ -25,6 +25,17 @@ std::vector<RoleShape> shapes_for(const tile::Kernel& kernel) {
   return shapes;
 }
 
+/// Where results are wider than a group's registers: groups with the same rows and a part of the columns each. The fewest that hold them.
+std::vector<RoleShape> wide_shapes_for(const ir::Program& program, tile::Kernel kernel) {
+  std::vector<RoleShape> shapes;
+  for (const int groups : {2, 3}) {
+    kernel.groups = kernel.column_groups = groups;
+    if (!arrange(program, kernel)) continue;
+    for (const std::int64_t block : {96, 80, 64, 48, 32, 16}) shapes.push_back({groups, block, 0, groups});
+  }
+  return shapes;
+}
+
 bool fits(const ir::Program& program, const tile::Kernel& kernel, const Target& target) {
   if (kernel.groups == 0) return false;
   const auto arrangement = arrange(program, kernel);
@@ -38,8 +49,10 @@ std::map<std::size_t, RoleShape> choose_roles(const ir::Program& program, compil
   const tile::Module plain = compiler::lower_to_tiles(program, plan);
   std::map<std::size_t, RoleShape> chosen;
   for (std::size_t k = 0; k < plain.kernels.size(); ++k) {
-    if (!arrange(plain.program, plain.kernels[k])) continue;
-    for (const RoleShape& shape : shapes_for(plain.kernels[k])) {
+    std::vector<RoleShape> shapes;
+    if (arrange(plain.program, plain.kernels[k])) shapes = shapes_for(plain.kernels[k]);
+    for (const RoleShape& wide : wide_shapes_for(plain.program, plain.kernels[k])) shapes.push_back(wide);
+    for (const RoleShape& shape : shapes) {
       plan.roles = {{k, shape}};
       const tile::Module trial = compiler::lower_to_tiles(program, plan);
       if (trial.kernels.size() != plain.kernels.size() || !fits(trial.program, trial.kernels[k], target)) continue;

@@ -46,7 +46,7 @@ void KernelPrinter::quad_nest(const Nest& nest, const Dim& row, const Dim& colum
     written.insert(u.target);
     reads |= touches_memory(u.body);
   }
-  const std::string row_limit = limit_text(row, a.rows()), column_limit = limit_text(column, tiles * 8);
+  const std::string row_limit = limit_text(row, a.rows()), column_limit = limit_text(column, a.columns(column.index));
   std::map<std::size_t, std::string> words;  // by update
   const auto declare_words = [&] {
     for (std::size_t i = 0; i < nest.updates.size(); ++i) {
@@ -96,13 +96,13 @@ void KernelPrinter::quad_nest(const Nest& nest, const Dim& row, const Dim& colum
     scopes_.emplace_back();
   };
   if (!along_rows) {
-    const std::string columns = column_limit.empty() ? std::to_string(tiles * 8) : column_limit;
+    const std::string columns = column_limit.empty() ? std::to_string(a.columns(column.index)) : column_limit;
     open_rows(row);
     declare_words();
     fill_words();
     line(fmt::format("const int columns = {};", row_limit.empty() ? columns : fmt::format("d{} < {} ? {} : 0", row.index, row_limit, columns)));
     open_pieces((tiles + 3) / 4);
-    store_words("piece * 32 + side * 16", fmt::format("columns - d{}", column.index));
+    store_words(first_column(column.index) + "piece * 32 + side * 16", fmt::format("columns - d{}", column.index));
     scopes_.pop_back();
     close();
     close_loops();
@@ -125,7 +125,7 @@ void KernelPrinter::quad_nest(const Nest& nest, const Dim& row, const Dim& colum
     line("const int h = 0;");
     declare_row(row, "");
     const std::string rows = fmt::format("{} - d{}", row_limit.empty() ? std::to_string(a.rows()) : row_limit, row.index);
-    store_words("piece * 16 + side * 8 + lane / 4", column_limit.empty() ? rows : fmt::format("d{} < {} ? {} : 0", column.index, column_limit, rows));
+    store_words(first_column(column.index) + "piece * 16 + side * 8 + lane / 4", column_limit.empty() ? rows : fmt::format("d{} < {} ? {} : 0", column.index, column_limit, rows));
     close_loops();
   }
   forget(row);

@@ -326,6 +326,10 @@ void KernelPrinter::fill(const Ring& r) {
 
 // Computing.
 
+std::string KernelPrinter::operand_name(const Contraction& c, std::size_t side) const {
+  return fmt::format("{}{}", side > 0 ? "left_of_group" : arranged_->parted.contains(c.column) ? "right_of_group" : "right", c.tiles[side]);
+}
+
 void KernelPrinter::computing_role() {
   const Schedule& s = *schedule_;
   line("const int group = __shfl_sync(0xffffffffu, thread / 128, 0);");
@@ -338,9 +342,14 @@ void KernelPrinter::computing_role() {
       const Ring& r = ring_of(c.tiles[side]);
       const OperandTile& tile = arranged_->operands.at(r.tile);
       const bool transposed = tile.dims[1] != c.inner;
-      const std::string name = fmt::format("{}{}", right ? "right" : "left_of_group", r.tile);
+      const std::string name = operand_name(c, side);
       if (!named.insert(name).second) continue;
-      const std::string rows = right ? "" : fmt::format(" + group * {}", transposed ? r.rows * 128 : 64 * 128);
+      // Bytes from one group's part of the tile to the next one's.
+      const int columns = arranged_->column_tiles.at(c.column) * 8;
+      std::int64_t part = 0;
+      if (right && arranged_->parted.contains(c.column)) part = transposed ? columns * r.rows * 2 : columns * 128;
+      if (!right && arranged_->column_groups == 1) part = transposed ? r.rows * 128 : 64 * 128;
+      const std::string rows = part ? fmt::format(" + group * {}", part) : "";
       line(fmt::format("const unsigned long long {} = quern_operand(ring{}{}, {});", name, r.tile, rows, transposed ? r.rows * 128 : 16));
     }
     product_columns.insert(arranged_->column_tiles.at(c.column) * 8);
@@ -507,7 +516,7 @@ void KernelPrinter::issue_products(const Nest& nest) {
   };
   for (std::size_t side = 0; side < c.tiles.size(); ++side) {
     const Ring& r = ring_of(c.tiles[side]);
-    line(fmt::format("const unsigned long long {} = {}{} + stage{} * {};", side == 0 ? "b" : "a", side == 0 ? "right" : "left_of_group", r.tile, r.tile, r.bytes() / 16));
+    line(fmt::format("const unsigned long long {} = {} + stage{} * {};", side == 0 ? "b" : "a", operand_name(c, side), r.tile, r.bytes() / 16));
   }
   auto transposed = [&](std::size_t side) { return arranged_->operands.at(c.tiles[side]).dims[1] != c.inner ? 1 : 0; };
   const char* type = c.bf16 ? "bf16" : "f16";
