@@ -461,6 +461,8 @@ void Machine<R>::best_row(const Form& f, V* row) {
         position.e = -static_cast<double>(sets_.size());
       }
       position.i = places[static_cast<std::size_t>(position.i)];
+      // Beyond its type it may be held as infinity, which a wider tensor tells from the value.
+      if (real && std::isfinite(value.v) && !tame(value, precision(f.body_type))) value.e = kInf;
     }
     if (open) value.e = position.e = kInf;
   }
