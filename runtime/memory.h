@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <utility>
 
 namespace quern::runtime {
@@ -31,12 +32,13 @@ class Buffer {
     return *this;
   }
   ~Buffer() { release(memory_, bytes_); }
-  /// At least `bytes`, contents unset; null when out of memory.
-  void* reserve(std::size_t bytes) noexcept {
+  /// At least `bytes`, contents unset, or zeros where the memory is new and `zeroed`; null when out of memory.
+  void* reserve(std::size_t bytes, bool zeroed = false) noexcept {
     if (bytes <= bytes_ && memory_) return memory_;
     release(std::exchange(memory_, nullptr), std::exchange(bytes_, 0));
     memory_ = allocate(bytes);
     bytes_ = memory_ ? bytes : 0;
+    if (memory_ && zeroed) std::memset(memory_, 0, bytes);
     return memory_;
   }
 

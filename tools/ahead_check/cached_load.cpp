@@ -14,6 +14,10 @@ int main(int, char** argv) {
   bool right = true;
   const Tensor first = gpu_tensor(f32, {1});  // the driver and its context are not the kernel's
   std::printf("driver and context %.1f ms\n", milliseconds());
+  const double before = milliseconds();
+  const Kernel any("kernel one(x: f32[N]) -> (y: f32[N]) { y[n] = x[n] + 1 }", Options().on(Device::cuda));
+  any.prepare(first, out(gpu_tensor(f32, {1})));
+  std::printf("first kernel of the process, of one line: %.2f ms (%s)\n", milliseconds() - before, any.counters().compiles ? "compiled" : "loaded");
   for (const Case& c : {causal(2, 300, 64), causal(2, 300, 128), attention(130, 190, 64), rows(100, 1000), pick(100, 64, 50)}) {
     std::vector<Tensor> inputs;
     for (const Tensor& t : c.inputs) inputs.push_back(to_gpu(t.view()));
