@@ -54,6 +54,7 @@ _flex = []
 def flex_call(q, k, v, score_mod, mask_mod):
     from torch.nn.attention.flex_attention import create_block_mask, flex_attention
     if not _flex:
+        torch._dynamo.config.recompile_limit = 64  # beyond it cases run uncompiled
         _flex.append(torch.compile(flex_attention, dynamic=False))
     mask = create_block_mask(mask_mod, None, None, q.shape[2], k.shape[2], device="cuda") if mask_mod else None
     return lambda: _flex[0](q, k, v, score_mod=score_mod, block_mask=mask, enable_gqa=q.shape[1] != k.shape[1])
