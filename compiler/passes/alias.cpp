@@ -115,17 +115,26 @@ bool safe_in(const Program& program, const tile::Kernel& kernel, const Collector
   return true;
 }
 
+/// Kernels of which a call runs one at most.
+bool exclude_each_other(const ExprPool& pool, Expr a, Expr b) {
+  if (!a || !b) return false;
+  const Node &x = pool[a], &y = pool[b];
+  const bool opposite = (x.op == Op::le && y.op == Op::gt) || (x.op == Op::gt && y.op == Op::le);
+  return (opposite && x.args == y.args) || (x.op == Op::not_ && x.args[0] == b) || (y.op == Op::not_ && y.args[0] == a);
+}
+
 }  // namespace
 
 bool may_share_storage(const tile::Module& module, TensorId input, TensorId output) {
-  bool written = false;
+  std::vector<Expr> written;  // when
   for (const tile::Kernel& kernel : module.kernels) {
     Collector c{module.program, input, output, {}, {}, {}, 0};
     for (const tile::GridDim& g : kernel.grid) c.expression(g.begin), c.expression(g.end);
     c.block(kernel.body);
-    if (written && !c.reads.empty()) return false;
+    for (Expr when : written)
+      if (!c.reads.empty() && !exclude_each_other(module.program.pool, when, kernel.when)) return false;
     if (!c.writes.empty() && !c.reads.empty() && !safe_in(module.program, kernel, c)) return false;
-    written |= !c.writes.empty();
+    if (!c.writes.empty()) written.push_back(kernel.when);
   }
   return true;
 }

@@ -61,11 +61,13 @@ class GroupLowering {
   bool prepare_running();
   std::optional<ir::Expr> has_point(const Stage& stage);
   std::vector<tile::Nest> masks();
+  bool gathers() const;
   void drop_unused();
   void keep_row_bounds();
   void bound_stream();
 
   bool prepare_parts();
+  std::int64_t tasks_at_once();
   void emit_part(tile::Block& out, const Stage& stage);
 
   // Indices.
@@ -127,7 +129,7 @@ class GroupLowering {
   Group merging_;
   std::map<ir::TensorId, ir::TensorId> held_;               // running value -> that of each part, in memory
   ir::IndexId part_ = 0;
-  ir::Expr part_length_;                                    // none: the walk is whole
+  ir::Expr part_count_, part_blocks_;                       // blocks are dealt out evenly; none: the walk is whole
   ir::Expr stream_stop_, stream_start_;
   std::vector<ir::Expr> common_;                            // conjuncts shared by all reductions over the streamed index
   ir::Expr full_;                                           // true when they hold on the whole tile; none = unknown

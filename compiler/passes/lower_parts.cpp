@@ -13,6 +13,24 @@ namespace quern::compiler {
 
 using namespace ir;
 
+/// How many tasks a large GPU (132 multiprocessors with 228 KB of shared memory each) has under way: blocks of a warp, by their
+/// operand tiles. With other numbers the balance is another, not the result.
+std::int64_t GroupLowering::tasks_at_once() {
+  constexpr std::int64_t kMultiprocessors = 132, kShared = 228 << 10, kOfBlock = 1 << 10, kMost = 16;
+  std::int64_t bytes = kOfBlock;
+  for (const Stage& s : group_.stages) {
+    if (!has_reuse(program_, s)) continue;
+    for_each_read(pool_, s, [&](Expr e, const Node& n) {
+      if (producer(static_cast<TensorId>(n.payload))) return;
+      std::int64_t points = 1;
+      for (IndexId i : varying(pool_.free_indices(e)))
+        points *= i == *plan_.stream ? plan_.stream_block : plan_.blocks.contains(i) ? plan_.blocks.at(i) : constant_extent(program_, i).value_or(64) + 8;
+      bytes += points * static_cast<std::int64_t>(size_of(n.type));
+    });
+  }
+  return kMultiprocessors * std::clamp<std::int64_t>(kShared / bytes, 1, kMost);
+}
+
 /// Whether all that runs can be merged; what the merging group is made of is then in `parts_`.
 bool GroupLowering::prepare_parts() {
   const IndexId stream = *plan_.stream;
@@ -31,15 +49,16 @@ bool GroupLowering::prepare_parts() {
   for (TensorId t : corrected_by)
     if (const Running& r = running_.at(t); r.shift && r.shift->finish) return false;
 
-  const Expr length = extent(program_, stream), block = pool_.integer(plan_.stream_block);
-  auto quotient_up = [&](Expr a, Expr b) { return pool_.apply(Op::floordiv, {pool_.sub(pool_.add(a, b), pool_.integer(1)), b}); };
-  // About kTasks tasks in all, each of at least two blocks.
-  constexpr std::int64_t kTasks = 2048;
+  // As many tasks as run at once, all of them alike: what they read together bounds them, and they end together. More than that: four
+  // rounds of them, so that the last round, in which few are left to read, is short.
   Expr tasks = pool_.integer(1);
-  for (IndexId i : group_.grid) if (is_unit(i)) tasks = pool_.mul(tasks, pool_.max(pool_.integer(1), extent(program_, i)));
-  const Expr share = quotient_up(pool_.mul(length, tasks), pool_.integer(kTasks));
-  part_length_ = pool_.mul(quotient_up(pool_.max(share, pool_.mul(block, pool_.integer(2))), block), block);
-  const Expr count = quotient_up(length, part_length_);
+  for (IndexId i : group_.grid) if (is_unit(i)) tasks = pool_.mul(tasks, extent(program_, i));
+  tasks = pool_.max(tasks, pool_.integer(1));
+  const std::int64_t slots = tasks_at_once();
+  const Expr at_once = pool_.apply(Op::floordiv, {pool_.integer(slots), tasks}), rounds = pool_.add(pool_.apply(Op::floordiv, {pool_.integer(4 * slots), tasks}), pool_.integer(1));
+  part_blocks_ = pool_.apply(Op::floordiv, {pool_.add(extent(program_, stream), pool_.integer(plan_.stream_block - 1)), pool_.integer(plan_.stream_block)});
+  const Expr count = pool_.min(part_blocks_, pool_.where(pool_.apply(Op::le, {tasks, pool_.integer(slots)}), at_once, rounds));
+  part_count_ = count;
   const std::string name = program_.indices[stream].name;
   part_ = program_.add_index(name + "_part", pool_.integer(0), count);
   const IndexId merged = program_.add_index(name + "_merged", pool_.integer(0), count);
@@ -51,7 +70,7 @@ bool GroupLowering::prepare_parts() {
     held.role = Role::temp;
     held.entry.reset();
     held.type = s.reducer == Reducer::any || s.reducer == Reducer::all ? DType::boolean : pool_.type(s.body);
-    held.shape.insert(held.shape.begin(), count);
+    held.shape.insert(held.shape.begin(), plan_.when ? pool_.where(plan_.when, count, pool_.integer(0)) : count);
     held_[t] = program_.add_tensor(held);
   }
   auto held_read = [&](TensorId t, std::vector<Expr> subscripts) {

@@ -198,9 +198,13 @@ void GroupLowering::bound_stream() {
   const IndexId stream = *plan_.stream;
   stream_start_ = program_.indices[stream].begin;
   stream_stop_ = program_.indices[stream].end;
-  if (part_length_) {
-    stream_start_ = pool_.add(stream_start_, pool_.mul(pool_.index(part_), part_length_));
-    stream_stop_ = pool_.min(stream_stop_, pool_.add(stream_start_, part_length_));
+  if (part_count_) {
+    auto first = [&](Expr part) {
+      const Expr blocks = pool_.apply(Op::floordiv, {pool_.mul(part, part_blocks_), part_count_});
+      return pool_.add(program_.indices[stream].begin, pool_.mul(blocks, pool_.integer(plan_.stream_block)));
+    };
+    stream_start_ = first(pool_.index(part_));
+    stream_stop_ = pool_.min(stream_stop_, first(pool_.add(pool_.index(part_), pool_.integer(1))));
   }
   bool first_one = true;
   for (const Stage& s : group_.stages) {

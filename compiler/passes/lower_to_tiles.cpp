@@ -282,6 +282,17 @@ void GroupLowering::stage_operands() {
   group_.stages = std::move(result);
 }
 
+/// Where elements are read depends on data along the stream: what no row asks for may not exist.
+bool GroupLowering::gathers() const {
+  bool found = false;
+  for (const Stage& s : group_.stages)
+    for_each_read(pool_, s, [&](Expr, const Node& n) {
+      for (Expr at : n.args)
+        for_each_node(pool_, at, [&](Expr e, const Node& x) { found |= x.op == Op::read && pool_.depends_on(e, *plan_.stream); });
+    });
+  return found;
+}
+
 void GroupLowering::place_stages() {
   places_.assign(group_.stages.size(), Place::before);
   if (!plan_.stream) return;
@@ -392,9 +403,9 @@ tile::Kernel GroupLowering::run() {
       assumed_.clear();
       if (at == &split) walk.push_back({std::move(split)});
     }
-    tile::For loop{block_start_.at(*plan_.stream), stream_start_, stream_stop_, plan_.stream_block, std::move(walk), plan_.groups > 0 ? masks() : std::vector<tile::Nest>{}};
+    tile::For loop{block_start_.at(*plan_.stream), stream_start_, stream_stop_, plan_.stream_block, std::move(walk), plan_.groups > 0 || (part_count_ && !gathers()) ? masks() : std::vector<tile::Nest>{}};
     kernel_.body.push_back({std::move(loop)});
-    if (part_length_) {
+    if (part_count_) {
       for (const Stage& s : group_.stages) if (s.reduces(*plan_.stream)) emit_part(kernel_.body, s);
     } else {
       for (const Stage& s : group_.stages) if (s.reduces(*plan_.stream)) emit_finish(kernel_.body, s);
@@ -402,7 +413,7 @@ tile::Kernel GroupLowering::run() {
     for (std::size_t i = 0; i < group_.stages.size(); ++i) {
       const Stage& s = group_.stages[i];
       if (s.reduces(*plan_.stream) && s.stored) emit_copy_out(kernel_.body, s);
-      if (places_[i] == Place::after && !part_length_) emit(kernel_.body, s);
+      if (places_[i] == Place::after && !part_count_) emit(kernel_.body, s);
     }
     kernel_.why.push_back(fmt::format("index {} is walked in blocks of {}; its reductions run", program_.indices[*plan_.stream].name, plan_.stream_block));
     for (const Stage& s : group_.stages)
@@ -490,7 +501,9 @@ tile::Module lower(Program program, const PlanInput& input) {
         module.kernels.push_back(GroupLowering(p, std::move(search), each, input, fmt::format("k{}", number++)).run());
       }
     const auto roles = input.roles.find(number);
-    const KernelPlan plan = plan_kernel(p, group, input, roles == input.roles.end() ? RoleShape{} : roles->second);
+    KernelPlan plan = plan_kernel(p, group, input, roles == input.roles.end() ? RoleShape{} : roles->second);
+    auto few = plan_few_rows(p, group, input, plan);
+    if (few && p.pool.is_true(few->when)) plan = *few, plan.when = {}, few.reset();
     // Parts of sums over the rows of a matrix: where it has a few columns only, the threads are for the rows.
     if (input.gpu && group.stages.size() == 1 && apart.contains(group.stages[0].targets[0]))
       for (const auto& [i, block] : plan.blocks) {
@@ -503,14 +516,31 @@ tile::Module lower(Program program, const PlanInput& input) {
         module.kernels.push_back(std::move(kernel));
         break;
       }
-    GroupLowering lowering(p, std::move(group), plan, input, fmt::format("k{}", number++));
-    module.kernels.push_back(lowering.run());
-    module.kernels.back().when = when;
-    if (lowering.merging().stages.empty()) continue;
-    for (TensorId t : lowering.held()) module.workspace.push_back(t);
-    const KernelPlan merge = plan_kernel(p, lowering.merging(), input);
-    module.kernels.push_back(GroupLowering(p, lowering.merging(), merge, input, fmt::format("k{}", number++)).run());
-    module.kernels.back().when = when;
+    auto name = [&](std::size_t ahead) { return fmt::format("k{}", number + ahead); };
+    auto add = [&](tile::Kernel kernel, Expr runs) {
+      kernel.when = runs;
+      module.kernels.push_back(std::move(kernel));
+      ++number;
+    };
+    auto add_merging = [&](const GroupLowering& lowering, Expr runs) {
+      for (TensorId t : lowering.held()) module.workspace.push_back(t);
+      add(GroupLowering(p, lowering.merging(), plan_kernel(p, lowering.merging(), input), input, name(0)).run(), runs);
+    };
+    if (few) {
+      GroupLowering lowering(p, group, *few, input, name(1));
+      tile::Kernel kernel = lowering.run();
+      if (!lowering.merging().stages.empty()) {
+        const Expr many = negation(p.pool, few->when);
+        add(GroupLowering(p, std::move(group), plan, input, name(0)).run(), when ? p.pool.both(when, many) : many);
+        const Expr runs = when ? p.pool.both(when, few->when) : few->when;
+        add(std::move(kernel), runs);
+        add_merging(lowering, runs);
+        continue;
+      }
+    }
+    GroupLowering lowering(p, std::move(group), plan, input, name(0));
+    add(lowering.run(), when);
+    if (!lowering.merging().stages.empty()) add_merging(lowering, when);
   }
   return module;
 }

@@ -158,11 +158,9 @@ struct Planner {
            (s.reducer == Reducer::sum || s.reducer == Reducer::max || s.reducer == Reducer::min);
   }
 
-  /// Rows of matrix instructions: an index of the grid that some operand lacks. The last one walks memory in the smallest
-  /// steps; a short one would leave most rows empty.
-  std::optional<IndexId> row_of_products() const {
-    std::optional<IndexId> best;
-    bool best_short = true;
+  /// Indices of the grid that some operand of every product lacks: rows of matrix instructions.
+  std::vector<IndexId> rows_of_products() const {
+    std::vector<IndexId> rows;
     for (IndexId c : group.grid) {
       const bool reused = can_be_lane(c) && std::all_of(group.stages.begin(), group.stages.end(), [&](const Stage& s) {
         if (!has_reuse(program, s)) return true;
@@ -170,13 +168,59 @@ struct Planner {
         for_each_read(program.pool, s, [&](Expr e, const Node&) { lacking |= program.pool.depends_on_any(e, s.axes) && !program.pool.depends_on(e, c); });
         return lacking && s.has(c);
       });
-      if (!reused) continue;
+      if (reused) rows.push_back(c);
+    }
+    return rows;
+  }
+
+  /// The last of them walks memory in the smallest steps; a short one would leave most rows empty.
+  std::optional<IndexId> row_of_products() const {
+    std::optional<IndexId> best;
+    bool best_short = true;
+    for (IndexId c : rows_of_products()) {
       const auto extent = constant_extent(program, c);
       const bool is_short = extent && *extent < 16;
       if (best && is_short && (!best_short || constant_extent(program, *best).value_or(0) > *extent)) continue;
       best = c, best_short = is_short;
     }
     return best;
+  }
+
+  /// The most results that a product has for a row.
+  std::int64_t widest_result() const {
+    std::int64_t widest = 1;
+    for (const Stage& s : group.stages) {
+      if (!has_reuse(program, s)) continue;
+      for (IndexId i : s.free)
+        if (!in_grid(i) && !(plan.stream && i == *plan.stream))
+          if (auto extent = constant_extent(program, i)) widest = std::max(widest, *extent);
+    }
+    return widest;
+  }
+
+  /// `whole` is for many rows. Where several indices share what is walked, the rows are one that is not its lane (heads that share
+  /// keys, one token each); the others are few too, because each of their values walks on its own.
+  std::optional<KernelPlan> few_rows(const KernelPlan& whole) {
+    plan = whole;
+    if (!whole.matrix || whole.parts || !whole.stream || !whole.lane || whole.blocks.size() != 1 || widest_result() > 256) return std::nullopt;
+    constexpr std::int64_t kBlock = 16, kBlocks = 4, kOthers = 8;
+    const auto rows = rows_of_products();
+    IndexId row = *whole.lane;
+    for (IndexId c : rows)
+      if (c != *whole.lane && constant_extent(program, c).value_or(kBlock) > 2) row = c;
+    Expr others = program.pool.integer(1);
+    for (IndexId c : rows) if (c != row) others = program.pool.mul(others, extent(program, c));
+    plan.when = program.pool.apply(Op::le, {extent(program, row), program.pool.integer(rows.size() > 1 ? kBlock * kBlocks : kBlock)});
+    const Expr few_others = program.pool.apply(Op::le, {others, program.pool.integer(kOthers)});
+    if (program.pool.is_true(plan.when)) plan.when = few_others;
+    else if (!program.pool.is_true(few_others)) plan.when = program.pool.both(plan.when, few_others);
+    if (program.pool.is_constant(plan.when) && !program.pool.is_true(plan.when)) return std::nullopt;
+    plan.lane = row;
+    plan.blocks = {{row, kBlock}};
+    plan.stream_block = 64;
+    plan.groups = 0, plan.column_groups = 1;
+    plan.parts = true;
+    return plan;
   }
 
   /// Products and the like of f32: results in registers, 128 of a thread at most beside what it reads.
@@ -193,15 +237,12 @@ struct Planner {
     if (reuse && plan.lane && in_grid(*plan.lane)) {
       // Matrix instructions: 128 rows for 4 warps, fewer where wide results need the registers.
       bool matrix = true, f32 = true;
-      std::int64_t widest_result = 1;
       for (const Stage& s : group.stages) {
         if (!has_reuse(program, s)) continue;
         matrix &= multiplies_small_floats(s);
         f32 &= reduces_f32(s);
-        for (IndexId i : s.free)
-          if (!in_grid(i) && !(plan.stream && i == *plan.stream))
-            if (auto extent = constant_extent(program, i)) widest_result = std::max(widest_result, *extent);
       }
+      const std::int64_t widest = widest_result();
       const auto row = blocked_row();
       // Few rows: one warp, and parts of the walk as tasks, so that enough of memory is on its way.
       const auto lane_extent = constant_extent(program, *plan.lane);
@@ -216,8 +257,8 @@ struct Planner {
         plan.stream_block = row ? 64 : roles.stream_block;
         return;
       }
-      if (f32 && !matrix) return block_f32(row, widest_result);
-      const std::int64_t rows = few ? 16 : matrix && widest_result <= 128 ? 128 : 64;
+      if (f32 && !matrix) return block_f32(row, widest);
+      const std::int64_t rows = few ? 16 : matrix && widest <= 128 ? 128 : 64;
       plan.matrix = matrix;
       plan.blocks[*plan.lane] = rows;
       if (row) plan.blocks[*row] = rows;
@@ -225,8 +266,8 @@ struct Planner {
       if (const auto extent = constant_extent(program, *plan.lane); row && !matrix && !(extent && *extent < 2048)) plan.blocks[*plan.lane] = 128;
       plan.stream = choose_stream();
       // Rows of more than 64 results leave registers for 32 scores at a time.
-      plan.parts = few && plan.stream && widest_result <= 256;
-      plan.stream_block = (row && !matrix) || (matrix && !row && rows == 128 && widest_result > 64) ? 32 : 64;
+      plan.parts = few && plan.stream && widest <= 256;
+      plan.stream_block = (row && !matrix) || (matrix && !row && rows == 128 && widest > 64) ? 32 : 64;
       return;
     }
     if (group.stages.size() == 1 && group.stages[0].form == Form::scan && !group.grid.empty()) {
@@ -344,6 +385,11 @@ struct Planner {
 
 KernelPlan plan_kernel(Program& program, const Group& group, const PlanInput& input, const RoleShape& roles) {
   return Planner(program, group, input, roles).run();
+}
+
+std::optional<KernelPlan> plan_few_rows(Program& program, const Group& group, const PlanInput& input, const KernelPlan& plan) {
+  if (!input.gpu) return std::nullopt;
+  return Planner(program, group, input, {}).few_rows(plan);
 }
 
 }  // namespace quern::compiler

@@ -33,6 +33,7 @@ struct KernelPlan {
   bool parts = false;                           // GPU: the streamed index is walked in parts that are tasks of their own
   bool matrix = false;                          // GPU: every stage with reuse multiplies small floats
   int groups = 0, column_groups = 1;            // as in tile::Kernel
+  ir::Expr when;                                // sizes that it is for; none: all
 };
 
 /// What the planner may assume.
@@ -44,6 +45,9 @@ struct PlanInput {
 };
 
 KernelPlan plan_kernel(ir::Program& program, const Group& group, const PlanInput& input, const RoleShape& roles = {});
+
+/// GPU: a plan for the calls in which few rows share a long walk, where `plan` is for many and the call brings their number.
+std::optional<KernelPlan> plan_few_rows(ir::Program& program, const Group& group, const PlanInput& input, const KernelPlan& plan);
 
 /// Element distance of neighbours along `index` in a read or store at these subscripts: 0 = the same element for all,
 /// 1 = adjacent, other = far apart or unknown.

@@ -54,10 +54,15 @@ bool has_reuse(const Program& program, const Stage& stage) {
   if (stage.form != Form::reduce || stage.axes.empty()) return false;
   const ExprPool& pool = program.pool;
   std::set<IndexId> lacking, present;
+  bool made_here = false;  // a value of its own for each point: what else is read goes with it, once
   for_each_node(pool, stage.body, [&](Expr e, const Node& n) {
     if (n.op != Op::read || !pool.depends_on_any(e, stage.axes)) return;
     for (IndexId i : stage.free) (pool.depends_on(e, i) ? present : lacking).insert(i);
+    const auto everywhere = [&](IndexId i) { return pool.depends_on(e, i); };
+    made_here |= program.tensors[static_cast<TensorId>(n.payload)].role == Role::temp && std::all_of(stage.free.begin(), stage.free.end(), everywhere) &&
+                 std::all_of(stage.axes.begin(), stage.axes.end(), everywhere);
   });
+  if (made_here) return false;
   return std::count_if(lacking.begin(), lacking.end(), [&](IndexId i) { return present.contains(i); }) >= 2;
 }
 

@@ -56,7 +56,7 @@ struct Group {
 std::vector<Group> fuse_equations(ir::Program& program, const std::set<ir::TensorId>& apart = {});
 
 /// A reduction whose operands are each used for many results (a contraction, all-pairs distances): two free indices of
-/// the result each occur in one operand and are missing in another.
+/// the result each occur in one operand and are missing in another. Not what has a value from this program at each of its points.
 bool has_reuse(const ir::Program& program, const Stage& stage);
 
 /// So cheap that each task may compute it again: whether a domain has a point.

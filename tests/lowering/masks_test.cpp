@@ -21,7 +21,8 @@ std::vector<std::string> masks_of(const std::string& body) {
   auto program = dsl::check(*dsl::find_kernel(parsed, "f", diagnostics), &parsed, source, {}, diagnostics);
   INFO(dsl::render(diagnostics, source));
   REQUIRE(program);
-  const tile::Module module = cuda::plan_for_cuda(std::move(*program), {cuda::target_named("sm_90a").value(), {}});
+  tile::Module module = cuda::plan_for_cuda(std::move(*program), {cuda::target_named("sm_90a").value(), {}});
+  std::erase_if(module.kernels, [](const tile::Kernel& k) { return k.groups == 0; });  // the plan for few rows has masks of its own
   const std::string printed = tile::print_module(module);
   INFO(printed);
   CHECK(printed.find("groups ") != std::string::npos);
@@ -50,7 +51,7 @@ TEST_CASE("a mask holds all that says whether a point counts") {
     CHECK(rest.substr(rest.size() - end.size()) == end);
     return rest.substr(0, rest.size() - end.size());
   };
-  const std::string product = "sum[d](q[m,d] * k[n,d])", last = "n8 < min(N, min(m_block + 192, M) - 1 + 1)";
+  const std::string product = "sum[d](q[m,d] * k[n,d])", last = "n8 < min(N, min(m_block2 + 192, M) - 1 + 1)";
   CHECK(masked(product, "") == "n8 < N");
   CHECK(masked(product, " where n <= m") == last + " and n8 <= m10");
   CHECK(masked(product, " where n <= m and n > m - 100") == last + " and n8 <= m10 and n8 > m10 - 100");

@@ -154,20 +154,26 @@ void KernelPrinter::reads_of(const tile::Statement& s, std::set<TensorId>& out) 
 KernelPrinter::Pipeline KernelPrinter::pipeline_of(const tile::For& loop) const {
   Pipeline p;
   if (!arranged_) return p;
-  std::vector<std::set<TensorId>> reads(loop.body.size());
-  for (std::size_t i = 0; i < loop.body.size(); ++i) reads_of(loop.body[i], reads[i]);
+  const auto masks = place_of_masks(loop);
+  for (const tile::Statement& s : loop.body) {
+    auto* c = std::get_if<tile::If>(&s.node);
+    if (!masks || !c) p.body.push_back(&s);
+    else for (const tile::Statement& x : c->then_block) p.body.push_back(&x);
+  }
+  std::vector<std::set<TensorId>> reads(p.body.size());
+  for (std::size_t i = 0; i < p.body.size(); ++i) reads_of(*p.body[i], reads[i]);
   struct Copy {
     const Nest* nest;
     std::size_t first, last;
   };
   std::vector<Copy> copies;
-  for (const tile::Statement& s : loop.body) {
-    auto* n = std::get_if<Nest>(&s.node);
+  for (const tile::Statement* s : p.body) {
+    auto* n = std::get_if<Nest>(&s->node);
     if (!n || arranged_->kinds.at(n) != NestKind::copy) continue;
-    Copy c{n, loop.body.size(), 0};
+    Copy c{n, p.body.size(), 0};
     for (std::size_t i = 0; i < reads.size(); ++i)
       if (reads[i].contains(n->updates[0].target)) c.first = std::min(c.first, i), c.last = std::max(c.last, i);
-    if (c.first == loop.body.size()) continue;
+    if (c.first == p.body.size()) continue;
     copies.push_back(c);
   }
   std::stable_sort(copies.begin(), copies.end(), [](const Copy& a, const Copy& b) { return a.first < b.first; });
@@ -216,12 +222,60 @@ std::string KernelPrinter::whole_block(const tile::For& loop, bool with_memory, 
   return whole;
 }
 
-/// A loop whose body waits for copies. Whole blocks and partial ones have bodies of their own.
+/// The last statement that writes what the loop's masks mask; none: there are no masks, or something before tests more than ends.
+std::optional<std::size_t> KernelPrinter::place_of_masks(const tile::For& loop) const {
+  if (loop.masks.empty()) return std::nullopt;
+  std::optional<std::size_t> last;
+  for (std::size_t i = 0; i < loop.body.size(); ++i)
+    if (auto* n = std::get_if<Nest>(&loop.body[i].node))
+      for (const tile::Update& u : n->updates)
+        for (const Nest& m : loop.masks) if (u.target == m.updates[0].target) last = i;
+  if (!last) return std::nullopt;
+  for (std::size_t i = 0; i <= *last; ++i)
+    if (!std::holds_alternative<Nest>(loop.body[i].node)) return std::nullopt;
+  return last;
+}
+
+/// Statement `i` of a loop with masks: up to them, what ends early tests; behind them every block is taken as whole.
+void KernelPrinter::masked_statement(const tile::Statement& s, std::size_t i) {
+  auto* nest = std::get_if<Nest>(&s.node);
+  const auto ends_early = [&] { return nest && std::any_of(nest->dims.begin(), nest->dims.end(), [&](const Dim& d) { return masked_.ends.contains(d.end); }); };
+  auto either = [&](const std::string& condition, const std::function<void()>& print) {
+    const Touched entry = touched_;
+    scopes_.emplace_back();
+    open(condition);
+    print();
+    close();
+    scopes_.pop_back();
+    touched_.read.insert(entry.read.begin(), entry.read.end());
+    touched_.written.insert(entry.written.begin(), entry.written.end());
+  };
+  if (nest && arranged_->kinds.at(nest) == NestKind::copy) {
+    const auto whole = std::exchange(whole_ends_, {});  // what lies behind the end is not there
+    statement(*nest);
+    whole_ends_ = whole;
+    return;
+  }
+  // Products take zeros behind the end.
+  if (i <= masked_.last && ends_early() && arranged_->kinds.at(nest) != NestKind::contraction) {
+    whole_ends_ = masked_.ends;
+    either(fmt::format("if ({})", masked_.whole), [&] { statement(*nest); });
+    whole_ends_.clear();
+    either("else", [&] { statement(*nest); });
+  } else {
+    std::visit([&](const auto& n) { statement(n); }, s.node);
+  }
+  if (i != masked_.last) return;
+  whole_ends_ = masked_.ends;
+  either(fmt::format("if (!{})", masked_.whole), [&] { for (const Nest& m : masked_.loop->masks) statement(m); });
+}
+
+/// A loop whose body waits for copies. Whole blocks and partial ones have bodies of their own, or a mask takes what is outside.
 void KernelPrinter::pipelined_loop(const tile::For& loop, const Pipeline& p) {
   const std::string x = fmt::format("x{}", loop.index);
   // What was copied before the loop arrives with the first wait inside, if nobody in the body needs it earlier.
   std::set<TensorId> early;
-  for (std::size_t i = 0; i < p.waits.front(); ++i) reads_of(loop.body[i], early);
+  for (std::size_t i = 0; i < p.waits.front(); ++i) reads_of(*p.body[i], early);
   if (std::any_of(early.begin(), early.end(), [&](TensorId t) { return pending_.contains(t); })) {
     line("quern_cp_async_wait<0>();");
     barrier();
@@ -281,7 +335,7 @@ void KernelPrinter::pipelined_loop(const tile::For& loop, const Pipeline& p) {
   auto body = [&](bool whole) {
     scopes_.emplace_back();
     const Touched touched = touched_;
-    for (std::size_t i = 0; i < loop.body.size(); ++i) {
+    for (std::size_t i = 0; i < p.body.size(); ++i) {
       if (p.stages == 1)
         for (std::size_t g = 0; g < p.waits.size(); ++g) {
           if (p.waits[g] != i) continue;
@@ -294,8 +348,12 @@ void KernelPrinter::pipelined_loop(const tile::For& loop, const Pipeline& p) {
             issue_at(0, x + "_next", "");
           }
         }
-      const tile::Statement& s = loop.body[i];
+      const tile::Statement& s = *p.body[i];
       if (auto* n = std::get_if<Nest>(&s.node); n && arranged_->kinds.at(n) == NestKind::copy && in_pipeline(p, n)) continue;
+      if (masked_.loop == &loop) {
+        masked_statement(s, i);
+        continue;
+      }
       if (auto* c = std::get_if<tile::If>(&s.node); c && !reads_memory(program_, c->condition, *arranged_)) {
         block(whole ? c->then_block : c->else_block);
         continue;
@@ -313,9 +371,16 @@ void KernelPrinter::pipelined_loop(const tile::For& loop, const Pipeline& p) {
     touched_.written.insert(after.written.begin(), after.written.end());
   };
   std::set<Expr> ends;
-  const std::string whole = whole_block(loop, false, ends);
+  const auto masks_stand = place_of_masks(loop);
+  const std::string whole = whole_block(loop, masks_stand.has_value(), ends);
   if (whole.empty()) {
     body(true);
+  } else if (masks_stand) {
+    masked_ = {&loop, *masks_stand, fresh("whole"), ends};
+    line(fmt::format("const bool {} = {};", masked_.whole, whole));
+    body(true);
+    masked_ = {};
+    whole_ends_.clear();
   } else {
     const Touched entry = touched_;
     const auto pending = pending_;

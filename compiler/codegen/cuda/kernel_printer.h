@@ -333,6 +333,7 @@ class KernelPrinter {
 
   // Asynchronous copies (copies.cpp).
   struct Pipeline {
+    std::vector<const tile::Statement*> body;            // of the loop; with masks, without tests
     std::vector<std::size_t> waits;                      // statements of the body that need a group first
     std::vector<std::vector<const tile::Nest*>> groups;  // copies, by the wait they belong to
     int stages = 1;                                      // more: one group, in a ring of tiles
@@ -345,6 +346,8 @@ class KernelPrinter {
   Pipeline pipeline_of(const tile::For& loop) const;
   bool in_pipeline(const Pipeline& pipeline, const tile::Nest* nest) const;
   void pipelined_loop(const tile::For& loop, const Pipeline& pipeline);
+  std::optional<std::size_t> place_of_masks(const tile::For& loop) const;
+  void masked_statement(const tile::Statement& s, std::size_t i);
   bool lengthens_loops(const tile::Block& block, ir::IndexId index) const;
   void find_rings(const tile::Block& block);
 
@@ -404,6 +407,12 @@ class KernelPrinter {
   std::set<ir::TensorId> pending_;      // tiles with copies under way
   std::set<ir::Expr> whole_ends_;       // ends of blocks that are known to be whole
   std::set<ir::Expr> partial_ends_;     // of which one at least is known not to be
+  struct Masked {                       // the loop being printed, where masks take the place of its tests
+    const tile::For* loop = nullptr;
+    std::size_t last = 0;               // statement behind which the masks stand
+    std::string whole;                  // name of what tells whether the block is whole
+    std::set<ir::Expr> ends;
+  } masked_;
 };
 
 /// Device functions for blocks of threads: best-of pairs, shuffles, division of counts.

@@ -55,6 +55,7 @@ std::map<std::size_t, RoleShape> choose_roles(const ir::Program& program, compil
     for (const RoleShape& shape : shapes) {
       plan.roles = {{k, shape}};
       const tile::Module trial = compiler::lower_to_tiles(program, plan);
+      if (trial.kernels.size() == plain.kernels.size() && trial.kernels[k].groups == 0) break;  // its plan asks for none
       if (trial.kernels.size() != plain.kernels.size() || !fits(trial.program, trial.kernels[k], target)) continue;
       chosen[k] = shape;
       break;

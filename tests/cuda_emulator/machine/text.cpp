@@ -103,15 +103,23 @@ Text::Text(const std::string& text, const std::vector<std::string>& entries) {
     throw std::runtime_error("extern __shared__ stands at namespace scope; the emulator wants it in the kernel");
   static_shared_ = static_cast<unsigned char*>(reinterpret_cast<void* (*)()>(find("quern_static_shared"))());
   static_bytes_ = reinterpret_cast<unsigned long (*)()>(find("quern_static_bytes"))();
+  const auto declares_static = [&](const std::string& e) {
+    static const std::string kKernel = "__global__", kShared = "__shared__", kExtern = "extern ";
+    const std::size_t begin = text.find(" " + e + "("), end = std::min(text.find(kKernel, begin), text.size());
+    for (std::size_t at = begin; (at = text.find(kShared, at)) < end; at += kShared.size())
+      if (at < kExtern.size() || text.compare(at - kExtern.size(), kExtern.size(), kExtern) != 0) return true;
+    return false;
+  };
   for (const std::string& e : entries)
-    entries_.push_back({e, reinterpret_cast<void (*)(const void*)>(find("quern_run_" + e)), *static_cast<const unsigned long*>(find("quern_bytes_" + e))});
+    entries_.push_back({e, reinterpret_cast<void (*)(const void*)>(find("quern_run_" + e)), *static_cast<const unsigned long*>(find("quern_bytes_" + e)),
+                        declares_static(e) ? static_bytes_ : 0});
 }
 
 std::string Text::launch(std::size_t entry, const Grid& grid, const void* parameter, const How& how) const {
   if (grid.blocks < 0 || grid.blocks > 0x7fffffff) return fmt::format("{} blocks: a grid has 1 to 2^31 - 1", grid.blocks);
   if (grid.threads < 1 || grid.threads > 1024) return fmt::format("{} threads: a block has 1 to 1024", grid.threads);
-  if (grid.shared_bytes + static_bytes_ > 227 * 1024)
-    return fmt::format("{} bytes of shared memory: a block has {} at most", grid.shared_bytes + static_bytes_, 227 * 1024);
+  if (const std::size_t bytes = grid.shared_bytes + entries_[entry].static_bytes; bytes > 227 * 1024)
+    return fmt::format("{} bytes of shared memory: a block has {} at most", bytes, 227 * 1024);
   const std::lock_guard lock(one_launch());
   DynamicShared shared(grid.shared_bytes, dynamic_alignment_, how.order != Order::descending);
   Block block(grid.threads, how.order, how.seed, lines_);
