@@ -442,6 +442,21 @@ void KernelPrinter::walk(const std::vector<Step>& steps, bool whole) {
   for (const Step& step : steps) do_step(step, whole);
 }
 
+namespace {
+
+/// Whether the nest ends early in some blocks and reads memory at its points.
+bool tests_reads(const Program& program, const Nest& nest, const std::set<Expr>& ends) {
+  if (std::none_of(nest.dims.begin(), nest.dims.end(), [&](const Dim& d) { return ends.contains(d.end); })) return false;
+  bool reads = false;
+  for (const tile::Update& u : nest.updates)
+    compiler::for_each_node(program.pool, u.body, [&](Expr e) {
+      reads |= program.pool[e].op == Op::read && program.tensors[static_cast<TensorId>(program.pool[e].payload)].role != Role::scratch;
+    });
+  return reads;
+}
+
+}  // namespace
+
 void KernelPrinter::do_step(const Step& step, bool whole) {
   const Nest* nest = whole ? step.work.whole : step.work.partial;
   if (step.kind == Step::run && !nest) return;
@@ -468,9 +483,21 @@ void KernelPrinter::do_step(const Step& step, bool whole) {
       break;
     case Step::pack: pack_factor(*nest); break;
     case Step::run:
-      if (!step.work.whole && !is_whole_.empty()) open(fmt::format("if (!{})", is_whole_)), scopes_.emplace_back();
+      if (is_whole_.empty() || whole || (step.work.whole && (step.work.masked || !tests_reads(program_, *nest, loop_ends_)))) {
+        statement(*nest);
+        break;
+      }
+      // Reads behind a test each would wait for each other.
+      if (step.work.whole) {
+        whole_ends_ = loop_ends_;
+        open(fmt::format("if ({})", is_whole_)), scopes_.emplace_back();
+        statement(*step.work.whole);
+        scopes_.pop_back(), close();
+        whole_ends_.clear();
+      }
+      open(fmt::format("if (!{})", is_whole_)), scopes_.emplace_back();
       statement(*nest);
-      if (!step.work.whole && !is_whole_.empty()) scopes_.pop_back(), close();
+      scopes_.pop_back(), close();
       break;
   }
   whole_ends_.clear();
