@@ -106,6 +106,7 @@ struct Form {
   std::uint32_t rest = 0;    // the term without them; 0: 1
   std::vector<std::uint32_t> powers;  // sum, mean over a polynomial in `prev`: its terms, summed one by one
   std::vector<std::uint32_t> beside_weights;  // factors beside a difference of weights that may be summed one by one
+  bool short_sum = false;    // a sum of products of one-byte floats that @fast may add in 14 bits
   bool coarse = false;       // a sum of products that @tf32 may compute with short factors
   std::vector<KeyPart> key;  // what the result depends on besides its own axes
   std::uint32_t row_id = 0;  // forms that share one remembered row (the two results of topk) have one id

@@ -417,6 +417,11 @@ std::uint32_t Compiler::form(Expr e) {
   serial_.resize(depth);
   level_of_ = saved;
 
+  if (const Node product = pool_[n.args[0]]; p_.annotations.fast && n.op == Op::reduce && f.reducer == ir::Reducer::sum && product.op == Op::mul && f.type == DType::f32)
+    f.short_sum = std::all_of(product.args.begin(), product.args.end(), [&](Expr e) {
+      const DType from = pool_.type(pool_[e].op == Op::cast ? pool_[e].args[0] : e);
+      return is_small_float(from) && size_of(from) == 1;
+    });
   f.coarse = p_.annotations.tf32 && n.op == Op::reduce && f.reducer == ir::Reducer::sum &&
              pool_[n.args[0]].op == Op::mul && f.type == DType::f32;
   f.row_length = topk ? 2 * f.k : keeps ? f.axes[0].end - f.axes[0].begin : 1;

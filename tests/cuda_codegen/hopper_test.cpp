@@ -104,6 +104,20 @@ TEST_CASE("NVRTC accepts every product of warp groups") {
 TEST_CASE("NVRTC accepts memory barriers, tensor copies and other numbers of registers") {
   if (skipped()) return;
   accepts(tensor_prelude() + hopper_prelude({}) + kCopies);
+  accepts(tensor_prelude() + hopper_prelude({}) + byte_products_prelude({8, 80, 256}) + R"(
+extern "C" __global__ void __launch_bounds__(128, 1) products(float* y, unsigned long long a, unsigned long long b) {
+  float d[10][4];
+  quern_wgmma_fence();
+  quern_wgmma_e4m3_e4m3(d, a, b, 0);
+  quern_wgmma_e4m3_e5m2(d, a + 2, b + 2, 1);
+  quern_wgmma_e5m2_e4m3(d, a + 4, b + 4, 1);
+  quern_wgmma_e5m2_e5m2(d, a + 6, b + 6, 1);
+  quern_wgmma_commit();
+  quern_wgmma_wait<0>();
+  quern_wgmma_pin(d);
+  for (int i = 0; i < 40; ++i) y[threadIdx.x * 40 + i] = d[i / 4][i % 4];
+}
+)");
 }
 
 TEST_CASE("NVRTC accepts the whole kernels by hand") {

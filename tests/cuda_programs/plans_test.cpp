@@ -205,6 +205,8 @@ kernel full<D>(q: bf16[M,D], k: bf16[N,D], v: bf16[N,D]) -> (o: bf16[M,D]) { o[m
   }
 }
 
+TEST_CASE("products of bytes as they are") { run_file("byte_products", "quern_wgmma_e"); }
+
 TEST_CASE("widening that does not wait, or takes values of the wrong form, is noticed") {
   const std::string text = R"(
 #: M=100 N=304 K=704

@@ -94,6 +94,7 @@ class Arranger {
   bool fits_fragments(const Nest& nest) const;
   bool is_copy(const Nest& nest) const;
   void find_elements();
+  void find_byte_products();
   void place_tiles();
   std::int64_t registers_at_once() const;
   template <class See> void each_access(const Nest& nest, See see) const;
@@ -403,6 +404,32 @@ void Arranger::find_elements() {
   }
 }
 
+/// Products of one-byte floats as they are, where the program allows their short sums: both factors lie along the summed
+/// index, which is all that the machine takes, and nothing else wants the tiles in another form.
+void Arranger::find_byte_products() {
+  if (kernel.groups == 0 || !program.annotations.fast) return;
+  std::set<TensorId> others = result.elements;
+  std::vector<Contraction*> found;
+  for (auto& [nest, c] : result.contractions) {
+    bool ok = !c.left_in_registers && c.tiles.size() == 2;
+    for (TensorId t : c.tiles) {
+      ok = ok && result.operands.at(t).dims[1] == c.inner;
+      for (const Nest* n : nests)
+        if (n->updates[0].target == t) {
+          const DType from = pool.type(copied_read(pool, *n));
+          ok = ok && is_copy(*n) && is_small_float(from) && size_of(from) == 1;
+        }
+    }
+    if (ok) found.push_back(&c);
+    else others.insert(c.tiles.begin(), c.tiles.end());
+  }
+  for (Contraction* c : found) {
+    if (std::any_of(c->tiles.begin(), c->tiles.end(), [&](TensorId t) { return others.contains(t); })) continue;
+    c->bytes = true;
+    for (TensorId t : c->tiles) result.operands.at(t).bytes = 1;
+  }
+}
+
 /// Tiles that every nest meets at the point at hand stay in registers; the others, and the nests that need them so, do not.
 void Arranger::place_tiles() {
   for (const Nest* n : nests) {
@@ -555,6 +582,7 @@ std::optional<Arrangement> Arranger::run() {
     }
     if (!ok || (f32 && !share_rows(block->most)) || !find_operands()) continue;
     find_elements();
+    find_byte_products();
     place_tiles();
     // Every contraction's sum has to be in registers, and what it takes from registers too.
     std::int64_t taken = registers_at_once();

@@ -32,6 +32,7 @@ struct Contraction {
   ir::IndexId inner = 0, column = 0;
   bool bf16 = false;         // else f16
   bool left_in_registers = false;  // evaluated on fragments; else read from an operand tile
+  bool bytes = false;        // by the machine's products of one-byte floats, which add in 14 bits
   std::vector<ir::TensorId> tiles;  // operand tiles that it reads
 };
 

@@ -50,6 +50,8 @@ class KernelPrinter {
   KernelLaunch launch;
   /// Columns of the products of warp groups that the text calls.
   std::set<int> product_columns;
+  std::set<int> byte_product_columns;  // the same, of one-byte floats
+  bool has_roles() const { return schedule_.has_value(); }
   bool widens_operands = false;  // by functions of widening_prelude()
 
  private:

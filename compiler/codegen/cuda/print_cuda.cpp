@@ -25,8 +25,8 @@ CudaModule print_cuda(const tile::Module& module, const CudaOptions& options) {
         if (tensors[out].entry == in || compiler::may_share_storage(module, in, out)) shared.may_share.insert({in, out});
     }
     std::string kernels;
-    std::set<int> product_columns;
-    bool widens = false;
+    std::set<int> product_columns, byte_product_columns;
+    bool roles = false, widens = false;
     for (const tile::Kernel& kernel : module.kernels) {
       doing = "printing kernel " + kernel.name;
       // What suits some calls better, for those.
@@ -47,11 +47,14 @@ CudaModule print_cuda(const tile::Module& module, const CudaOptions& options) {
       kernels += '\n';
       kernels += printer.run(taken);
       product_columns.merge(printer.product_columns);
+      byte_product_columns.merge(printer.byte_product_columns);
+      roles |= printer.has_roles();
       widens |= printer.widens_operands;
       result.launches.push_back(std::move(printer.launch));
     }
     const bool selects = kernels.find("quern_top") != std::string::npos || kernels.find("quern_sort") != std::string::npos;
-    result.text = prelude(kernels) + tensor_prelude() + block_prelude() + (selects ? select_prelude() : "") + (product_columns.empty() ? "" : hopper_prelude(product_columns));
+    result.text = prelude(kernels) + tensor_prelude() + block_prelude() + (selects ? select_prelude() : "") + (roles ? hopper_prelude(product_columns) : "");
+    if (!byte_product_columns.empty()) result.text += byte_products_prelude(byte_product_columns);
     if (widens) result.text += widening_prelude();
     result.text += kernels;
     result.program = std::move(shared.program);

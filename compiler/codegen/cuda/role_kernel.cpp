@@ -56,8 +56,9 @@ void KernelPrinter::place_rings() {
     TensorMap map;
     map.tensor = static_cast<TensorId>(source.payload);
     map.axes = {static_cast<int>(r.column_axis), static_cast<int>(r.row_axis)};
-    map.box = {r.widened() ? static_cast<std::uint32_t>(raw_columns(r)) : 64, static_cast<std::uint32_t>(r.rows)};
-    if (r.widened()) map.element_bytes = 1, map.swizzled = false;
+    map.box = {static_cast<std::uint32_t>(r.widened() ? raw_columns(r) : r.piece_columns()), static_cast<std::uint32_t>(r.rows)};
+    map.element_bytes = static_cast<int>(size_of(r.from));
+    map.swizzled = !r.widened();
     for (std::size_t k = source.args.size(); k-- > 0;)
       if (k != r.column_axis && k != r.row_axis) map.axes.push_back(static_cast<int>(k)), map.box.push_back(1);
     launch.maps.push_back(std::move(map));
@@ -281,7 +282,7 @@ void KernelPrinter::fill(const Ring& r) {
   open(fmt::format("if ({})", comes_in_boxes(r)));
   open("if (thread % 128 == 0)");
   scopes_.emplace_back();
-  const std::string coordinates = box_coordinates(r, " + 64 * i");
+  const std::string coordinates = box_coordinates(r, fmt::format(" + {} * i", r.piece_columns()));
   line(fmt::format("quern_mbarrier_expect(full{0} + 8 * stage{0}, {1});", r.tile, r.bytes()));
   line("#pragma unroll");
   line(fmt::format("for (int i = 0; i < {0}; ++i) quern_tensor_load(ring{1} + stage{1} * {2} + i * {3}, words.maps[{4}], full{1} + 8 * stage{1}{5});", r.pieces, r.tile,
@@ -301,14 +302,15 @@ void KernelPrinter::fill(const Ring& r) {
   line("#pragma unroll 1");
   open(fmt::format("for (int unit = thread % 128; unit < {}; unit += {})", r.rows * units, loading_threads()));
   scopes_.emplace_back();
-  line(fmt::format("const int d{} = unit / {}, d{} = unit % {} * 8;", dims[0]->index, units, dims[1]->index, units));
+  line(fmt::format("const int d{} = unit / {}, d{} = unit % {} * {};", dims[0]->index, units, dims[1]->index, units, 16 / r.element_bytes));
   for (const Dim* d : dims) {
     line(fmt::format("const long long x{} = {} + d{};", d->index, value(d->begin), d->index));
     indices_[d->index] = fmt::format("x{}", d->index);
     local_begin_[d->index] = d->begin;
   }
-  line(fmt::format("quern_copy_8((unsigned short*)(shared + (ring{0} - base) + stage{0} * {1}) + quern_swizzled({2}, d{3}, d{4}), {5} + ({6}), {7}, d{3} < {8} ? {9} - d{4} : 0);", r.tile,
-                   r.bytes(), r.rows, dims[0]->index, dims[1]->index, tensor_pointer(from), offset_text(from, source.args), stride(from, source.args.size() - 1), limit[0], limit[1]));
+  line(fmt::format("quern_copy_{10}((unsigned short*)(shared + (ring{0} - base) + stage{0} * {1}) + quern_swizzled({2}, d{3}, d{4}{11}), {5} + ({6}), {7}, d{3} < {8} ? {9} - d{4} : 0);", r.tile,
+                   r.bytes(), r.rows, dims[0]->index, dims[1]->index, tensor_pointer(from), offset_text(from, source.args), stride(from, source.args.size() - 1), limit[0], limit[1],
+                   r.element_bytes == 1 ? "16_bytes" : "8", r.element_bytes == 1 ? " / 2" : ""));
   for (const Dim* d : dims) forget(*d);
   scopes_.pop_back();
   close();
@@ -352,7 +354,7 @@ void KernelPrinter::computing_role() {
       const std::string rows = part ? fmt::format(" + group * {}", part) : "";
       line(fmt::format("const unsigned long long {} = quern_operand(ring{}{}, {});", name, r.tile, rows, transposed ? r.rows * 128 : 16));
     }
-    product_columns.insert(arranged_->column_tiles.at(c.column) * 8);
+    (c.bytes ? byte_product_columns : product_columns).insert(arranged_->column_tiles.at(c.column) * 8);
   }
   for (const Ring& r : s.rings) if (r.held) line(fmt::format("unsigned held{} = 0;", r.tile));
   // The first group's turn comes first.
@@ -534,7 +536,8 @@ void KernelPrinter::issue_products(const Nest& nest) {
       start_sums(nest);
     }
   }
-  const int steps = static_cast<int>((extent_of(pool_, inner)->most + 15) / 16);
+  const int depth = c.bytes ? 32 : 16;
+  const int steps = static_cast<int>((extent_of(pool_, inner)->most + depth - 1) / depth);
   auto operand = [&](std::size_t side, int step) {
     const Ring& r = ring_of(c.tiles[side]);
     const bool transposed = arranged_->operands.at(r.tile).dims[1] != c.inner;
@@ -550,7 +553,8 @@ void KernelPrinter::issue_products(const Nest& nest) {
   line("quern_wgmma_fence();");
   for (int step = 0; step < steps; ++step) {
     const int add = step > 0 || !fresh_sums;
-    if (c.left_in_registers) line(fmt::format("quern_wgmma_{}<{}>(tile{}[0], left{}[{}], {}, {});", type, transposed(0), u.target, u.target, step, operand(0, step), add));
+    if (c.bytes) line(fmt::format("quern_wgmma_{}_{}(tile{}[0], {}, {}, {});", name(ring_of(c.tiles[1]).from), name(ring_of(c.tiles[0]).from), u.target, operand(1, step), operand(0, step), add));
+    else if (c.left_in_registers) line(fmt::format("quern_wgmma_{}<{}>(tile{}[0], left{}[{}], {}, {});", type, transposed(0), u.target, u.target, step, operand(0, step), add));
     else line(fmt::format("quern_wgmma_{}<{}, {}>(tile{}[0], {}, {}, {});", type, transposed(1), transposed(0), u.target, operand(1, step), operand(0, step), add));
   }
   line("quern_wgmma_commit();");

@@ -111,7 +111,8 @@ bool Scheduler::add_ring(const Nest& copy, bool walked) {
   ring.walked = walked;
   ring.from = program_.tensors[static_cast<TensorId>(pool_[copied_read(pool_, copy)].payload)].type;
   ring.rows = tile.rows;
-  ring.pieces = (tile.columns + 63) / 64;
+  ring.element_bytes = tile.bytes;
+  ring.pieces = (tile.columns + ring.piece_columns() - 1) / ring.piece_columns();
   if (ring.rows > 256) return no("a tile has more than 256 rows");
   const Node& source = pool_[copied_read(pool_, copy)];
   const std::size_t rank = source.args.size();

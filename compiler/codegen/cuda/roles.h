@@ -12,8 +12,8 @@
 
 namespace quern::cuda {
 
-/// An operand tile in `stages` places, filled in turn. Rows of 64 elements (128 bytes), swizzled; pieces of 64 columns follow
-/// each other.
+/// An operand tile in `stages` places, filled in turn. Rows of 128 bytes (64 elements, or 128 of one byte), swizzled; pieces
+/// of so many columns follow each other.
 struct Ring {
   ir::TensorId tile = 0;
   const tile::Nest* copy = nullptr;
@@ -21,14 +21,16 @@ struct Ring {
   bool ahead = false;                  // read one block ahead of the others
   bool held = false;                   // released a block after it is read
   int stages = 2;
-  std::int64_t rows = 0, pieces = 0;   // pieces of 64 columns
+  std::int64_t rows = 0, pieces = 0;   // pieces of 128 bytes
   // The copy's source as a box: the axes that rows and columns run along.
   std::size_t row_axis = 0, column_axis = 0;
   bool only_whole = false;             // a partial block has to be zero beyond its end: no box does that
   // Values of one byte arrive in places of their own, from where widening warps (widening.cpp) bring them here.
   DType from = DType::bf16;            // in memory
+  std::int64_t element_bytes = 2;      // in the tile
   int raw_stages = 0;
-  bool widened() const { return size_of(from) == 1; }
+  bool widened() const { return size_of(from) == 1 && element_bytes == 2; }
+  std::int64_t piece_columns() const { return 128 / element_bytes; }
   std::int64_t bytes() const { return rows * pieces * 128; }
   std::int64_t raw_bytes() const { return widened() ? rows * pieces * 64 : 0; }
 };

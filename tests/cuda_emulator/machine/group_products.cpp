@@ -15,7 +15,10 @@ namespace quern::emulator {
 namespace {
 
 constexpr std::uint32_t kPoison = 0xffbfabcd;  // a signalling NaN: what is computed from it is another one
-constexpr int kDepth = 16;
+constexpr int kMostDepth = 32;
+
+bool is_byte(DType type) { return size_of(type) == 1; }
+int depth_of(DType type) { return is_byte(type) ? 32 : 16; }
 
 /// Where an operand lies in shared memory: the fields of its descriptor.
 struct Descriptor {
@@ -37,22 +40,23 @@ std::string fault_of(std::uint64_t bits, bool transposed, int extent) {
   return {};
 }
 
-/// Values of every 16-bit pattern.
+/// Values of every pattern of bits.
 const float* values_of(DType type) {
   const auto table = [](DType t) {
-    std::vector<float> values(65536);
-    for (std::uint32_t i = 0; i < 65536; ++i) {
+    std::vector<float> values(is_byte(t) ? 256 : 65536);
+    for (std::uint32_t i = 0; i < values.size(); ++i) {
       const auto bits = static_cast<std::uint16_t>(i);
       values[i] = static_cast<float>(load_as_f64(t, &bits));
     }
     return values;
   };
-  static const std::vector<float> bf16 = table(DType::bf16), f16 = table(DType::f16);
-  return type == DType::bf16 ? bf16.data() : f16.data();
+  static const std::vector<float> bf16 = table(DType::bf16), f16 = table(DType::f16), e4m3 = table(DType::e4m3), e5m2 = table(DType::e5m2);
+  return (type == DType::bf16 ? bf16 : type == DType::f16 ? f16 : type == DType::e4m3 ? e4m3 : e5m2).data();
 }
 
-/// Rows `first` to first + rows of an operand in shared memory (rows x 16, or its transpose): out[row][k].
-bool read_operand(const quern_emulated::Machine& machine, const Descriptor& d, bool transposed, int first, int rows, const float* values, double (*out)[kDepth]) {
+/// Rows `first` to first + rows of an operand in shared memory (rows x 16, or its transpose; rows x 32 of one byte): out[row][k].
+bool read_operand(const quern_emulated::Machine& machine, const Descriptor& d, bool transposed, int first, int rows, DType type, double (*out)[kMostDepth]) {
+  const float* const values = values_of(type);
   // Eight elements that lie together, `address` before the swizzle.
   const auto unit = [&](unsigned address, std::uint16_t (&elements)[8]) {
     address = (address ^ (address >> 7 & 7) << 4) & 0x3ffff;
@@ -68,11 +72,14 @@ bool read_operand(const quern_emulated::Machine& machine, const Descriptor& d, b
       for (int u = 0; u < 2; ++u) {
         const auto row = static_cast<unsigned>(first + r);
         if (!unit(d.start + row / 8 * d.stride + row % 8 * 128 + static_cast<unsigned>(u) * 16, elements)) return false;
-        for (int i = 0; i < 8; ++i) out[r][8 * u + i] = static_cast<double>(values[elements[i]]);
+        if (!is_byte(type))
+          for (int i = 0; i < 8; ++i) out[r][8 * u + i] = static_cast<double>(values[elements[i]]);
+        else
+          for (int i = 0; i < 16; ++i) out[r][16 * u + i] = static_cast<double>(values[elements[i / 2] >> (i % 2 * 8) & 0xff]);
       }
     return true;
   }
-  for (int k = 0; k < kDepth; ++k)
+  for (int k = 0; k < 16; ++k)
     for (int r = 0; r < rows; r += 8) {
       const auto row = static_cast<unsigned>(first + r), depth = static_cast<unsigned>(k);
       if (!unit(d.start + row / 64 * d.lead + row % 64 * 2 + depth / 8 * d.stride + depth % 8 * 128, elements)) return false;
@@ -81,8 +88,9 @@ bool read_operand(const quern_emulated::Machine& machine, const Descriptor& d, b
   return true;
 }
 
-/// Toward zero, as the accumulators of the tensor cores do at their best.
-float truncated(double x) {
+/// Toward zero, as the accumulators of the tensor cores do at their best; those of one-byte products have 14 bits.
+float truncated(double x, bool shortened) {
+  if (shortened && std::isfinite(x)) return static_cast<float>(std::ldexp(std::trunc(std::ldexp(x, 13 - std::ilogb(x == 0 ? 1 : x))), std::ilogb(x == 0 ? 1 : x) - 13));
   const auto y = static_cast<float>(x);
   if (std::isnan(y) || (std::isinf(y) && std::isinf(x))) return y;
   return std::fabs(static_cast<double>(y)) > std::fabs(x) ? std::nextafterf(y, 0.0f) : y;
@@ -153,26 +161,26 @@ std::string GroupProducts::wait(int warp, int groups_left) {
 
 std::string GroupProducts::execute(int warp, Product& product) {
   const quern_emulated::GroupProduct& p = product.what;
-  const float* values = values_of(static_cast<DType>(p.type));
-  double a[16][kDepth], b[256][kDepth];
+  const auto type = static_cast<DType>(p.type);
+  double a[16][kMostDepth], b[256][kMostDepth];
   const auto beyond = [&](const char* side) { return fmt::format("the {} operand of the product at line {} goes beyond shared memory", side, product.line); };
   if (product.a.empty()) {
-    if (!read_operand(machine_, Descriptor(p.a_at), p.a_transposed, warp % 4 * 16, 16, values, a)) return beyond("left");
+    if (!read_operand(machine_, Descriptor(p.a_at), p.a_transposed, warp % 4 * 16, 16, type, a)) return beyond("left");
   } else {
     for (std::size_t lane = 0; lane < 32; ++lane)
       for (std::size_t i = 0; i < 4; ++i)
         for (std::size_t half = 0; half < 2; ++half)
-          a[lane / 4 + i % 2 * 8][lane % 4 * 2 + half + i / 2 * 8] = static_cast<double>(values[product.a[4 * lane + i] >> (16 * half) & 0xffff]);
+          a[lane / 4 + i % 2 * 8][lane % 4 * 2 + half + i / 2 * 8] = static_cast<double>(values_of(type)[product.a[4 * lane + i] >> (16 * half) & 0xffff]);
   }
-  if (!read_operand(machine_, Descriptor(p.b_at), p.b_transposed, 0, p.columns, values, b)) return beyond("right");
+  if (!read_operand(machine_, Descriptor(p.b_at), p.b_transposed, 0, p.columns, static_cast<DType>(p.type_b), b)) return beyond("right");
   Sums& sums = *product.sums;
   const auto floats = static_cast<std::size_t>(sums.tiles) * 4;
   for (std::size_t row = 0; row < 16; ++row)
     for (std::size_t column = 0; column < static_cast<std::size_t>(p.columns); ++column) {
       float& d = sums.values[(row % 8 * 4 + column % 8 / 2) * floats + column / 8 * 4 + row / 8 * 2 + column % 2];
       double sum = p.add ? static_cast<double>(d) : 0.0;
-      for (std::size_t k = 0; k < kDepth; ++k) sum += a[row][k] * b[column][k];
-      d = truncated(sum);
+      for (std::size_t k = 0; k < static_cast<std::size_t>(depth_of(type)); ++k) sum += a[row][k] * b[column][k];
+      d = truncated(sum, is_byte(type));
     }
   if (--sums.products > 0) return {};
   std::vector<std::shared_ptr<Sums>>& all = warps_[static_cast<std::size_t>(warp)].sums;

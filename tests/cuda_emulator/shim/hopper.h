@@ -14,13 +14,13 @@ struct ProductPost {
   float* d;
   const unsigned* a;
   unsigned long long a_at, b_at;
-  int columns, a_transposed, b_transposed, add, type, line;
+  int columns, a_transposed, b_transposed, add, type, type_b, line;
 };
 
 inline void issue_product(const char* name, ProductPost mine) {
   together(name, 0xffffffffu, mine, [](ProductPost* const* lanes, unsigned) {
     const ProductPost& first = *lanes[0];
-    GroupProduct p{{}, {}, first.a_at, first.b_at, first.columns, first.a_transposed, first.b_transposed, first.add, first.type};
+    GroupProduct p{{}, {}, first.a_at, first.b_at, first.columns, first.a_transposed, first.b_transposed, first.add, first.type, first.type_b};
     for (int i = 0; i < 32; ++i) {
       const ProductPost& lane = *lanes[i];
       if (lane.a_at != p.a_at || lane.b_at != p.b_at || lane.columns != p.columns || (lane.add != 0) != (p.add != 0))
@@ -79,16 +79,27 @@ inline void quern_more_registers() {
   template <int transposed_a, int transposed_b, int T>                                                                                 \
   inline void name(float (&d)[T][4], unsigned long long a, unsigned long long b, int add, int line = __builtin_LINE()) {                \
     static_assert(T >= 1 && T <= 32);                                                                                                  \
-    quern_emulated::issue_product(#name, {d[0], nullptr, a, b, 8 * T, transposed_a, transposed_b, add, quern_emulated::dtype, line});   \
+    quern_emulated::issue_product(#name, {d[0], nullptr, a, b, 8 * T, transposed_a, transposed_b, add, quern_emulated::dtype, quern_emulated::dtype, line});   \
   }                                                                                                                                    \
   template <int transposed_b, int T>                                                                                                   \
   inline void name(float (&d)[T][4], const unsigned (&a)[4], unsigned long long b, int add, int line = __builtin_LINE()) {              \
     static_assert(T >= 1 && T <= 32);                                                                                                  \
-    quern_emulated::issue_product(#name, {d[0], a, 0, b, 8 * T, 0, transposed_b, add, quern_emulated::dtype, line});                    \
+    quern_emulated::issue_product(#name, {d[0], a, 0, b, 8 * T, 0, transposed_b, add, quern_emulated::dtype, quern_emulated::dtype, line});                    \
   }
 QUERN_PRODUCT(quern_wgmma_bf16, bf16)
 QUERN_PRODUCT(quern_wgmma_f16, f16)
 #undef QUERN_PRODUCT
+#define QUERN_BYTE_PRODUCT(left, right)                                                                                                \
+  template <int T>                                                                                                                     \
+  inline void quern_wgmma_##left##_##right(float (&d)[T][4], unsigned long long a, unsigned long long b, int add, int line = __builtin_LINE()) { \
+    static_assert(T >= 1 && T <= 32);                                                                                                  \
+    quern_emulated::issue_product("quern_wgmma_" #left "_" #right, {d[0], nullptr, a, b, 8 * T, 0, 0, add, quern_emulated::left, quern_emulated::right, line}); \
+  }
+QUERN_BYTE_PRODUCT(e4m3, e4m3)
+QUERN_BYTE_PRODUCT(e4m3, e5m2)
+QUERN_BYTE_PRODUCT(e5m2, e4m3)
+QUERN_BYTE_PRODUCT(e5m2, e5m2)
+#undef QUERN_BYTE_PRODUCT
 
 inline void quern_wgmma_fence() {}
 inline void quern_wgmma_commit(int line = __builtin_LINE()) {

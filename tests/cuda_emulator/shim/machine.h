@@ -34,7 +34,7 @@ struct GroupProduct {
   float* d[32];           // per lane, 4 for each 8 columns
   const unsigned* a[32];  // per lane, 4 registers; null: a lies in shared memory
   unsigned long long a_at, b_at;
-  int columns, a_transposed, b_transposed, add, type;  // type: quern::DType
+  int columns, a_transposed, b_transposed, add, type, type_b;  // quern::DType
 };
 
 struct Machine {
