@@ -62,6 +62,8 @@ constexpr std::int64_t kMostColumns = 256;
 constexpr std::int64_t kMostTileRegisters = 224;
 /// The same where other values of products need registers, too.
 constexpr std::int64_t kMostResults = 176;
+/// Shared memory in which warps pass sums to each other (kernel_printer.cpp).
+constexpr std::int64_t kMeetingBytes = 4096;
 
 class Arranger {
  public:
@@ -209,12 +211,17 @@ std::optional<Contraction> Arranger::contraction_f32(const Nest& nest) const {
 bool Arranger::share_rows(std::int64_t rows) {
   const auto tiles = result.column_tiles;
   bool positions = false;
-  for (const Nest* n : nests) for (const Update& u : n->updates) positions |= u.has_position_target;
+  std::set<TensorId> sums;  // of rows: warps side by side need room for them to meet
+  for (const Nest* n : nests)
+    for (const Update& u : n->updates) {
+      positions |= u.has_position_target;
+      if (!u.over.empty() && !result.contractions.contains(n)) sums.insert(u.target);
+    }
   double best = 0;
   std::optional<std::array<int, 3>> chosen;
   for (const int warps : {4, 8})
     for (const int side : {1, 2, 4}) {
-      if (rows % (16 * (warps / side)) != 0 || (positions && side > 1)) continue;
+      if (rows % (16 * (warps / side)) != 0 || (side > 1 && (positions || static_cast<std::int64_t>(sums.size()) * rows * side * 8 > kMeetingBytes))) continue;
       const auto row_tiles = static_cast<int>(rows / (16 * (warps / side)));
       double reads = 0;
       std::int64_t most = 0;
