@@ -69,6 +69,8 @@ kernel attention(q: f32[M,200], k: f32[N,200], v: f32[N,200]) -> (o: f32[M,200])
   }
 }
 
+TEST_CASE("products of f32 by matrix instructions, where that was asked for") { run_file("tf32", "quern_mma_tf32(tile"); }
+
 TEST_CASE("columns of tall matrices") { run_file("columns", "// s_part"); }
 
 TEST_CASE("scans of rows, columns and one long vector") { run_file("scans", "scanned"); }

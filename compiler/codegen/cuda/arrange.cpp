@@ -90,6 +90,7 @@ class Arranger {
   std::optional<Contraction> contraction(const Nest& nest) const;
   std::optional<Contraction> contraction_f32(const Nest& nest) const;
   bool share_rows(std::int64_t rows);
+  void find_wide_columns();
   std::optional<std::vector<IndexId>> dims_of(const Nest& nest, const std::vector<Expr>& subscripts) const;
   bool is_operand_tile(TensorId t) const;
   bool find_operands();
@@ -242,6 +243,19 @@ bool Arranger::share_rows(std::int64_t rows) {
   return true;
 }
 
+/// Columns that lie side by side in all tiles that products read them from: 16 bytes at a time.
+void Arranger::find_wide_columns() {
+  for (const auto& [i, count] : result.column_tiles) {
+    bool wide = count % 2 == 0, any = false;
+    for (const auto& [nest, c] : result.contractions) {
+      if (c.column != i) continue;
+      wide = wide && result.operands.at(static_cast<TensorId>(pool[c.right].payload)).dims[1] == i;
+      any = true;
+    }
+    if (wide && any) result.wide_columns.insert(i);
+  }
+}
+
 /// The indices at which a tile is met, when each subscript is an index counted from its block's start.
 std::optional<std::vector<IndexId>> Arranger::dims_of(const Nest& nest, const std::vector<Expr>& subscripts) const {
   std::vector<IndexId> out;
@@ -317,7 +331,7 @@ bool Arranger::find_operands() {
         (k == 0 ? tile.rows : tile.columns) = padded;
       }
       tile.bytes = static_cast<std::int64_t>(size_of(n.type));
-      tile.pitch = tile.columns + 16 / tile.bytes;
+      tile.pitch = tile.columns + (result.tf32 && tile.dims[1] == c.inner ? 32 : 16) / tile.bytes;
       if (auto it = result.operands.find(t); it != result.operands.end() && it->second.dims != tile.dims) return false;
       result.operands[t] = tile;
       return true;
@@ -587,7 +601,16 @@ std::optional<Arrangement> Arranger::run() {
       result.contractions[n] = *c;
       result.products.push_back(n);
     }
+    if (f32 && ok) {
+      const bool products = std::all_of(result.products.begin(), result.products.end(), [&](const Nest* n) {
+        const Node& body = pool[n->updates[0].body];
+        const Contraction& c = result.contractions.at(n);
+        return n->updates[0].reducer == Reducer::sum && body.op == Op::mul && ((body.args[0] == c.left && body.args[1] == c.right) || (body.args[1] == c.left && body.args[0] == c.right));
+      });
+      result.tf32 = !products || program.annotations.precise ? 0 : program.annotations.tf32 ? 1 : program.annotations.fast ? 3 : 0;
+    }
     if (!ok || (f32 && !share_rows(block->most)) || !find_operands()) continue;
+    if (f32 && result.tf32 == 0) find_wide_columns();
     find_elements();
     find_byte_products();
     place_tiles();

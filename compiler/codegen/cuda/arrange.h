@@ -46,13 +46,15 @@ struct OperandTile {
 
 struct Arrangement {
   ir::IndexId row = 0;
-  bool f32 = false;                           // products of f32: no matrix instructions
+  bool f32 = false;                           // products of f32
+  int tf32 = 0;                               // of those: matrix instructions for each product, 1 or (more accurate) 3; 0: none
   int warps = 4;                              // that compute
   int column_warps = 1;                       // f32: warps with the same rows
   int column_groups = 1;                      // roles: groups of four warps with the same rows; each has a part of the columns
   std::set<ir::IndexId> parted;               // of these indices
   int row_tiles = 1;                          // 16 rows each, per warp
   std::map<ir::IndexId, int> column_tiles;    // 8 columns each, of a warp; even where there are matrix instructions
+  std::set<ir::IndexId> wide_columns;         // f32: a lane has 4 neighbours of each 16, half of them in the odd tile
   std::map<const tile::Nest*, NestKind> kinds;
   std::map<const tile::Nest*, Contraction> contractions;
   std::vector<const tile::Nest*> products;      // the keys of `contractions`, as they stand in the kernel
@@ -61,6 +63,8 @@ struct Arrangement {
   std::set<ir::TensorId> elements;            // of `operands`: read by nests on fragments at the point, not by products
   std::set<ir::TensorId> row_vectors;           // in memory, a value for each row of the block, filled before the first loop
 
+  /// Lanes stand so that neighbours share what they read, not where matrix instructions have them.
+  bool swapped_lanes() const { return f32 && tf32 == 0; }
   int rows() const { return 16 * row_tiles * (warps / (column_warps * column_groups)); }
   int columns(ir::IndexId column) const { return 8 * column_tiles.at(column) * column_warps * (parted.contains(column) ? column_groups : 1); }
 };

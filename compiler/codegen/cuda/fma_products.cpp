@@ -19,16 +19,16 @@ using tile::Nest;
 using tile::Update;
 
 void KernelPrinter::declare_lanes() {
-  line("const int lane = (thread & 25) | (thread & 2) << 1 | (thread & 4) >> 1;");
+  line(arranged_->swapped_lanes() ? "const int lane = (thread & 25) | (thread & 2) << 1 | (thread & 4) >> 1;" : "const int lane = thread % 32;");
   if (arranged_->column_warps == 1) line("const int row_warp = thread / 32;");
   else line(fmt::format("const int row_warp = thread / {}, column_warp = thread / 32 % {};", 32 * arranged_->column_warps, arranged_->column_warps));
 }
 
 /// The machine's distance of lanes that differ by `step` columns' places.
-int KernelPrinter::quad_step(int step) const { return in_fragment_ && arranged_ && arranged_->f32 && step == 2 ? 4 : step; }
+int KernelPrinter::quad_step(int step) const { return in_fragment_ && arranged_ && arranged_->swapped_lanes() && step == 2 ? 4 : step; }
 
 /// The four lanes of a row.
-std::string KernelPrinter::quad_mask() const { return arranged_->f32 ? "0x33u << (thread & 26)" : "15u << (lane / 4 * 4)"; }
+std::string KernelPrinter::quad_mask() const { return arranged_->swapped_lanes() ? "0x33u << (thread & 26)" : "15u << (lane / 4 * 4)"; }
 
 std::string KernelPrinter::first_of_row() const { return fmt::format("lane % 4 == 0{}", arranged_->column_warps > 1 ? " && column_warp == 0" : arranged_->column_groups > 1 ? " && group == 0" : ""); }
 
@@ -37,7 +37,13 @@ std::string KernelPrinter::first_column(IndexId column) const {
   return arranged_->column_warps > 1 ? fmt::format("column_warp * {} + ", 8 * arranged_->column_tiles.at(column)) : "";
 }
 
-std::int64_t KernelPrinter::passed_pitch(const Contraction& c) const { return arranged_->columns(c.inner) + 4; }
+/// A column's count in its block is the sum of these and, in a pair of neighbours, e.
+std::string KernelPrinter::column_of_lane(IndexId column) const {
+  return first_column(column) + (arranged_->wide_columns.contains(column) ? "lane % 4 * 4" : "lane % 4 * 2");
+}
+std::string KernelPrinter::column_of_point(IndexId column) const { return arranged_->wide_columns.contains(column) ? "ct / 2 * 16 + ct % 2 * 2" : "ct * 8"; }
+
+std::int64_t KernelPrinter::passed_pitch(const Contraction& c) const { return arranged_->columns(c.inner) + (arranged_->tf32 ? 8 : 4); }
 
 std::int64_t KernelPrinter::passed_bytes(const Contraction& c) const {
   return arranged_->f32 && c.left_in_registers ? (arranged_->rows() * passed_pitch(c) * 4 + 127) / 128 * 128 : 0;
@@ -88,12 +94,13 @@ void KernelPrinter::fma_nest(const Nest& nest) {
   const std::string sum = fmt::format("tile{}[rt][ct][h * 2 + e]", u.target);
   start_sums(nest);
   if (c.left_in_registers) pass_left(nest, c, row, inner);
+  if (a.tf32) return tf32_nest(nest);
 
   const auto right_tile = static_cast<TensorId>(pool_[c.right].payload);
   const OperandTile& right = a.operands.at(right_tile);
   const bool right_by_column = right.dims[1] == c.inner;
   const std::string right_at = fresh("right"), left_at = fresh("left");
-  line(fmt::format("const float* const {} = tile{} + ({}lane % 4 * 2){};", right_at, right_tile, first_column(c.column), right_by_column ? fmt::format(" * {}", right.pitch) : ""));
+  line(fmt::format("const float* const {} = tile{} + ({}){};", right_at, right_tile, column_of_lane(c.column), right_by_column ? fmt::format(" * {}", right.pitch) : ""));
   bool left_by_row = true;
   std::int64_t left_pitch = passed_pitch(c);
   std::string left_base = fmt::format("passed{}", u.target);
@@ -109,6 +116,7 @@ void KernelPrinter::fma_nest(const Nest& nest) {
   const std::int64_t most = extent_of(pool_, inner)->most;
   const std::string limit = limit_text(inner, most);
   const std::string count = limit.empty() ? std::to_string(most) : limit;
+  const bool wide = a.wide_columns.contains(c.column);
   const bool round_up = vanishes(pool_, c, u.reducer);
   const auto loop = [&](const char* name, int n) {
     line("#pragma unroll");
@@ -128,7 +136,7 @@ void KernelPrinter::fma_nest(const Nest& nest) {
     close();
   };
   const auto step = [&](int by) {
-    const std::string left_vector = fmt::format("quern_vector<float, {}>", left_by_row ? by : 1), right_vector = fmt::format("quern_vector<float, {}>", right_by_column ? by : 2);
+    const std::string left_vector = fmt::format("quern_vector<float, {}>", left_by_row ? by : 1), right_vector = fmt::format("quern_vector<float, {}>", right_by_column ? by : wide ? 4 : 2);
     line(fmt::format("quern_vector<float, {}> x[{}][2];", by, a.row_tiles));
     loop("rt", a.row_tiles);
     loop("h", 2);
@@ -151,10 +159,11 @@ void KernelPrinter::fma_nest(const Nest& nest) {
       close();
     } else {
       loop("i", by);
-      loop("ct", columns);
-      line(fmt::format("const {} y = *(const {}*)({} + (k + i) * {} + ct * 8);", right_vector, right_vector, right_at, right.pitch));
-      loop("e", 2);
-      add("x[rt][h].at[i]", "y.at[e]");
+      loop("piece", wide ? columns / 2 : columns);
+      line(fmt::format("const {} y = *(const {}*)({} + (k + i) * {} + piece * {});", right_vector, right_vector, right_at, right.pitch, wide ? 16 : 8));
+      loop("j", wide ? 4 : 2);
+      line(wide ? "const int ct = piece * 2 + j / 2, e = j % 2;" : "const int ct = piece, e = j;");
+      add("x[rt][h].at[i]", "y.at[j]");
       close();
       close();
       close();
@@ -222,7 +231,7 @@ void KernelPrinter::pass_left(const Nest& nest, const Contraction& c, const Dim&
   }
   scopes_.pop_back();
   close();
-  line(fmt::format("*(quern_vector<float, 2>*)(passed{} + d{} * {} + {}ct * 8 + lane % 4 * 2) = pair;", u.target, row.index, passed_pitch(c), first_column(c.inner)));
+  line(fmt::format("*(quern_vector<float, 2>*)(passed{} + d{} * {} + {} + {}) = pair;", u.target, row.index, passed_pitch(c), column_of_point(c.inner), column_of_lane(c.inner)));
   close();
   close_loops();
   forget(row);

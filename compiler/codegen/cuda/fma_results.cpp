@@ -142,9 +142,10 @@ bool KernelPrinter::best_of_columns(const Nest& nest, const Dim& row, const Dim&
   if (u.start) open(fmt::format("if (!(best {} {}) || {} < 0)", least ? ">=" : "<=", value(u.start), u.start_position ? "(int)" + value(u.start_position) : "-1"));
   else open("");
   scopes_.emplace_back();
+  const bool wide = arranged_->wide_columns.contains(column.index);
   line("int at = 0x7fffffff;");
   line("#pragma unroll");
-  line(fmt::format("for (int c = {}; c >= 0; --c) if (all[c / 2][c % 2] == best || all[c / 2][c % 2] != all[c / 2][c % 2]) at = c / 2 * 8 + c % 2 + lane % 4 * 2;", 2 * tiles - 1));
+  line(fmt::format("for (int c = {}; c >= 0; --c) if (all[c / 2][c % 2] == best || all[c / 2][c % 2] != all[c / 2][c % 2]) at = {} + c % 2 + {};", 2 * tiles - 1, wide ? "c / 4 * 16 + c / 2 % 2 * 2" : "c / 2 * 8", column_of_lane(column.index)));
   for (const int step : {2, 1}) line(fmt::format("at = min(at, quern_shuffle_xor(quad, at, {}));", quad_step(step)));
   line(fmt::format("at = (int)({} + at);", value(column.begin)));
   finish(u, s);

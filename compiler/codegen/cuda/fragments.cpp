@@ -109,7 +109,7 @@ void KernelPrinter::open_columns(const Dim& column, int tiles) {
 }
 
 void KernelPrinter::declare_column(const Dim& column) {
-  line(fmt::format("const int d{} = {}ct * 8 + lane % 4 * 2 + e;", column.index, first_column(column.index)));
+  line(fmt::format("const int d{} = {} + {} + e;", column.index, column_of_point(column.index), column_of_lane(column.index)));
   line(fmt::format("const long long x{} = {} + d{};", column.index, value(column.begin), column.index));
   indices_[column.index] = fmt::format("x{}", column.index);
   local_begin_[column.index] = column.begin;
@@ -207,7 +207,7 @@ std::optional<Expr> KernelPrinter::column_base_of(Expr e) {
 /// A base that moves with the row is taken at the block's first row: what is left depends on the thread alone.
 void KernelPrinter::hoist_base(Expr e, Expr base) {
   const IndexId row = arranged_->row;
-  std::string of_thread = first_column(*column_in(e)) + "lane % 4 * 2", of_point = "ct * 8 + e";
+  std::string of_thread = column_of_lane(*column_in(e)), of_point = column_of_point(*column_in(e)) + " + e";
   if (pool_.depends_on(base, row)) {
     const Expr begin = local_begin_.at(row), there = pool_.substitute(base, {{row, begin}}), count = pool_.sub(pool_.index(row), begin);
     const bool up = constant_difference(pool_, base, pool_.add(there, count)) == 0;
@@ -417,7 +417,7 @@ void KernelPrinter::combine_parts(const tile::For& loop) {
   line("#pragma unroll");
   open("for (int h = 0; h < 2; ++h)");
   for (TensorId t : of_loop->second)
-    for (const int step : {2, 1}) line(fmt::format("tile{0}[rt][h] += shuffle_xor(tile{0}[rt][h], {1});", t, arranged_->f32 && step == 2 ? 4 : step));
+    for (const int step : {2, 1}) line(fmt::format("tile{0}[rt][h] += shuffle_xor(tile{0}[rt][h], {1});", t, arranged_->swapped_lanes() && step == 2 ? 4 : step));
   std::vector<Accumulation> sums;
   for (TensorId t : of_loop->second) {
     Accumulation sum;

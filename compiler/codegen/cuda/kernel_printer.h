@@ -282,6 +282,7 @@ class KernelPrinter {
   std::int64_t passed_bytes(const Contraction& c) const;
   std::int64_t passed_pitch(const Contraction& c) const;
   void fma_nest(const tile::Nest& nest);
+  void tf32_nest(const tile::Nest& nest);
   void pass_left(const tile::Nest& nest, const Contraction& c, const tile::Dim& row, const tile::Dim& inner);
   bool meets_column_warps(const tile::Nest& nest) const;
   void pass_to_column_warps(const Accumulation& sum, std::size_t number, const std::string& row);
@@ -291,6 +292,8 @@ class KernelPrinter {
   std::string first_of_row() const;
   std::string row_warp() const { return arranged_->f32 ? "row_warp" : arranged_->column_groups > 1 ? "warp % 4" : "warp"; }
   std::string first_column(ir::IndexId column) const;
+  std::string column_of_lane(ir::IndexId column) const;
+  std::string column_of_point(ir::IndexId column) const;
   void left_fragments(const tile::Nest& nest, const Contraction& c, const tile::Dim& row, const tile::Dim& inner,
                       const std::string& inner_limit, const std::string& row_limit, const std::string& to);
   static const tile::Dim& dim_of(const tile::Nest& nest, ir::IndexId index);

@@ -68,6 +68,13 @@ __device__ __forceinline__ void quern_cp_async_wait() { asm volatile("cp.async.w
 __device__ __forceinline__ void quern_barrier_sync(int id, int threads) { asm volatile("bar.sync %0, %1;" : : "r"(id), "r"(threads) : "memory"); }
 __device__ __forceinline__ void quern_barrier_arrive(int id, int threads) { asm volatile("bar.arrive %0, %1;" : : "r"(id), "r"(threads) : "memory"); }
 #endif
+
+// x as the sum of two numbers of 11 bits, as far as those reach: what infinity leaves is 0.
+__device__ __forceinline__ unsigned quern_tf32_upper(float x) { return __float_as_uint(x) & 0xffffe000u; }
+__device__ __forceinline__ unsigned quern_tf32_rest(float x, unsigned upper) {
+  const float rest = x - __uint_as_float(upper);
+  return x == __uint_as_float(upper) ? 0u : quern_tf32_bits(rest);
+}
 )";
 }
 
