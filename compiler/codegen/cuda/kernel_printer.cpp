@@ -403,7 +403,8 @@ std::string KernelPrinter::function(const std::string& bounds) const {
   if (by_warp_) {
     out += "  extern __shared__ __align__(128) unsigned char every[];\n";
     out += fmt::format("  unsigned char* const shared = every + threadIdx.x / 32 * {};\n", warp_bytes_);
-    if (uses_exchange_) out += fmt::format("  __shared__ __align__(16) unsigned char exchanges[{}];\n  unsigned char* const exchange = exchanges + threadIdx.x / 32 * {};\n", launch.threads / 32 * kWarpTopBytes, kWarpTopBytes);
+    const int warp_room = by_eighths_ ? kEighthsBytes : kWarpTopBytes;
+    if (uses_exchange_) out += fmt::format("  __shared__ __align__(16) unsigned char exchanges[{}];\n  unsigned char* const exchange = exchanges + threadIdx.x / 32 * {};\n", launch.threads / 32 * warp_room, warp_room);
     out += "  const int thread = (int)threadIdx.x % 32;\n";
     return out + head_ + text_ + "}\n";
   }

@@ -34,8 +34,8 @@ inline constexpr int kStages = 3;
 /// Sums that a kernel with rows in registers may pass between warps, and the room for them.
 inline constexpr int kRowPasses = 8;
 inline constexpr int kRowExchangeBytes = kRowPasses * 32 * 12;
-/// Room of quern_top: that of a warp, that of a block of 256 threads.
-inline constexpr int kWarpTopBytes = 1280, kTopBytes = 4480;
+/// Room of quern_top: that of a warp, of a warp that may have four rows, of a block of 256 threads.
+inline constexpr int kWarpTopBytes = 1280, kEighthsBytes = 4096, kTopBytes = 4480;
 
 class KernelPrinter {
  public:
@@ -112,6 +112,7 @@ class KernelPrinter {
   void statement(const tile::Select& select);
   void select_top(const tile::Select& select);
   void selected_row(const tile::Select& select);
+  bool fits_eighths() const;
   const tile::Nest* handing_out(ir::TensorId tile, ir::Expr count) const;
 
   // Barriers: what was touched since the last one.
@@ -393,6 +394,7 @@ class KernelPrinter {
   std::map<const tile::Nest*, RegisterBlock> register_blocks_;
   std::set<ir::TensorId> padded_;       // tiles whose rows are 16 bytes longer
   bool by_warp_ = false;
+  bool by_eighths_ = false;             // four rows to a warp where they are short
   ir::Expr warps_fit_;                  // the calls for which a warp does a task
   std::int64_t warp_bytes_ = 0;         // shared memory of each
   std::string meet_ = "__syncthreads();";

@@ -251,6 +251,81 @@ __device__ __forceinline__ void quern_top_128(const Row& row, const Keep& keep, 
   __syncwarp();
 }
 
+// Four such rows at once: eight lanes for each. A lane has 16 neighbours and their keys in order (Batcher's merges); in
+// every round the largest of eight first ones is taken. Which value that was is looked for behind the last round, by one lane
+// for each. The row that a lane works on is that of its `row` and `keep`.
+template <int k, class Row, class Keep>
+__device__ __forceinline__ void quern_top_eighths(const Row& row, const Keep& keep, int n, float none, unsigned char* exchange) {
+  constexpr int missing = -0x7fffffff - 1, passes = (k + 7) / 8;
+  const int lane = (int)threadIdx.x % 32, part = lane % 8, group = lane & 24;
+  uint4* const keys = (uint4*)exchange;
+  uint4* const values = keys + 4 * 32;
+  float x[4][4];
+  const unsigned there = row(x, part * 16, 4, n - part * 16);
+  int key[16];
+#pragma unroll
+  for (int i = 0; i < 16; ++i) key[i] = there >> i & 1 ? quern_key(x[i / 4][i % 4]) : missing;
+#pragma unroll
+  for (int p = 0; p < 4; ++p) {
+    uint4 one;
+    one.x = (unsigned)key[4 * p], one.y = (unsigned)key[4 * p + 1], one.z = (unsigned)key[4 * p + 2], one.w = (unsigned)key[4 * p + 3];
+    keys[p * 32 + lane] = one;
+    one.x = __float_as_uint(x[p][0]), one.y = __float_as_uint(x[p][1]), one.z = __float_as_uint(x[p][2]), one.w = __float_as_uint(x[p][3]);
+    values[p * 32 + lane] = one;
+  }
+#pragma unroll
+  for (int a = 0; a < 4; ++a)
+#pragma unroll
+    for (int b = a; b >= 0; --b)
+#pragma unroll
+      for (int i = 0; i < 15; ++i) {
+        // Pairs 2^b apart: from the start where whole halves meet, else from the second quarter on.
+        const int step = 1 << b, from = b == a ? 0 : step;
+        if (i >= from && (i - from & step) == 0 && i + step < 16 && i >> (a + 1) == (i + step) >> (a + 1)) {
+          const int high = max(key[i], key[i + step]), low = min(key[i], key[i + step]);
+          key[i] = high, key[i + step] = low;
+        }
+      }
+  int taken[passes], place[passes], last = missing, from = -1, again = 0;
+#pragma unroll
+  for (int j = 0; j < k; ++j) {
+    int most = key[0];
+#pragma unroll
+    for (int distance = 1; distance < 8; distance *= 2) most = max(most, shuffle_xor(most, distance));
+    const unsigned all = __ballot_sync(0xffffffffu, key[0] == most) >> group & 255;
+    const int owner = __ffs((int)all) - 1;
+    again = most == last && owner == from ? again + 1 : 0;  // how many as large it has given before
+    last = most, from = owner;
+    if (part == owner) {
+#pragma unroll
+      for (int i = 0; i < 15; ++i) key[i] = key[i + 1];
+      key[15] = missing;
+    }
+    if (part == j % 8) taken[j / 8] = most, place[j / 8] = owner | again << 8;
+  }
+  __syncwarp();
+#pragma unroll
+  for (int p = 0; p < passes; ++p) {
+    const int j = p * 8 + part;
+    if (j >= k) continue;
+    if (taken[p] == missing) {
+      keep(j, none, -1);
+      continue;
+    }
+    const int owner = place[p] & 255;
+    unsigned same = 0;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const uint4 one = keys[i * 32 + group + owner];
+      same |= ((int)one.x == taken[p] ? 1u : 0u) << 4 * i | ((int)one.y == taken[p] ? 2u : 0u) << 4 * i | ((int)one.z == taken[p] ? 4u : 0u) << 4 * i | ((int)one.w == taken[p] ? 8u : 0u) << 4 * i;
+    }
+    for (int before = place[p] >> 8; before > 0; --before) same &= same - 1;
+    const int at = __ffs((int)same) - 1;
+    keep(j, ((const float*)(values + at / 4 * 32 + group + owner))[at % 4], owner * 16 + at);
+  }
+  __syncwarp();
+}
+
 // n values into ascending order, NaN last; `at`, where wanted, follows them from 0, 1, 2 ... and makes the order stable. By
 // all threads of a block, begins after and ends with a barrier. A bitonic network whose exchanges all go upwards: what
 // would lie behind the end is the largest and stays there, so it need not exist.

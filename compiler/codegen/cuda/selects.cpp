@@ -148,6 +148,22 @@ const tile::Nest* KernelPrinter::handing_out(TensorId tile, Expr count) const {
   return found;
 }
 
+/// Whether a warp may take four rows at once: selections of a few f32 whose results go where they belong at once.
+bool KernelPrinter::fits_eighths() const {
+  std::size_t handed = 0;
+  bool few = true;
+  for (const tile::Statement& s : kernel_.body) {
+    const auto* select = std::get_if<tile::Select>(&s.node);
+    if (!select) continue;
+    std::int64_t k = 0;
+    few &= value_type(pool_.type(select->body)) == "float" && pool_.is_integer_constant(select->k, &k) && k <= 16;
+    handed += 1;
+    if (select->want_values) handed += handing_out(select->values, select->k) != nullptr;
+    if (select->want_positions) handed += handing_out(select->positions, select->k) != nullptr;
+  }
+  return few && handed == kernel_.body.size();
+}
+
 void KernelPrinter::select_top(const tile::Select& s) {
   const DType type = pool_.type(s.body);
   const std::string held = value_type(type), extent = value(s.extent), k = value(s.k);
@@ -155,6 +171,7 @@ void KernelPrinter::select_top(const tile::Select& s) {
   selected_row(s);
   // Results go where they belong at once, if nothing else is done with them.
   open(fmt::format("const auto keep = [&](long long j, {} value, int at)", held));
+  if (by_eighths_) line("if (!owned) return;");
   const auto hand = [&](TensorId tile, const char* result, DType from) {
     const tile::Nest* nest = handing_out(tile, s.k);
     if (!nest) return line(fmt::format("{}[j] = {};", tensor_pointer(tile), stored_text(program_.tensors[tile].type, from, result)));
@@ -178,7 +195,8 @@ void KernelPrinter::select_top(const tile::Select& s) {
   const int pieces = std::min(by_warp_ ? kWarpTopPieces : kTopPieces, 16 / static_cast<int>(std::max<std::size_t>(size_of(type), 4)));
   const std::string call = fmt::format("quern_top<{}, {}, {}>(row, keep, {}, {}, {}, exchange);", threads(), pieces, held, extent, k, none);
   if (!by_warp_ || held != "float" || !pool_.is_integer_constant(s.k, &few) || few > 32) return line(call);
-  line(fmt::format("if ({} <= 128) quern_top_128(row, keep, (int){}, (int){}, {});", extent, extent, k, none));
+  if (by_eighths_) line(fmt::format("if ({} <= 128) quern_top_eighths<{}>(row, keep, (int){}, {}, exchange);", extent, few, extent, none));
+  else line(fmt::format("if ({} <= 128) quern_top_128(row, keep, (int){}, (int){}, {});", extent, extent, k, none));
   line(fmt::format("else {}", call));
 }
 

@@ -73,10 +73,21 @@ std::string KernelPrinter::run_warps() {
     counts.push_back(value(own));
   }
   const Expr runs = kernel_.when ? pool_.both(kernel_.when, warps_fit_) : warps_fit_;
-  const Expr blocks = pool_.apply(Op::floordiv, {pool_.add(rows, pool_.integer(kWarps - 1)), pool_.integer(kWarps)});
+  // Four rows to a warp where they are short and nothing else is done with them.
+  by_eighths_ = fits_eighths();
+  Expr each = pool_.integer(1);
+  for (const tile::Statement& s : kernel_.body)
+    if (const auto* select = std::get_if<tile::Select>(&s.node); select && by_eighths_) each = pool_.where(pool_.apply(Op::le, {select->extent, pool_.integer(128)}), pool_.integer(4), each);
+  const Expr of_block = pool_.mul(each, pool_.integer(kWarps));
+  const Expr blocks = pool_.apply(Op::floordiv, {pool_.add(rows, pool_.sub(of_block, pool_.integer(1))), of_block});
   launch.tasks = pool_.where(runs, blocks, pool_.integer(0));
-  line(fmt::format("long long rest = (long long)blockIdx.x * {} + threadIdx.x / 32;", kWarps));
+  line(fmt::format("long long rest = ((long long)blockIdx.x * {} + threadIdx.x / 32){};", kWarps, by_eighths_ ? " * " + value(each) : ""));
   line(fmt::format("if (rest >= {}) return;  // the whole warp", value(rows)));
+  if (by_eighths_) {
+    line(fmt::format("if ({} > 1) rest += thread / 8;", value(each)));
+    line(fmt::format("const bool owned = rest < {};", value(rows)));
+    line(fmt::format("rest = min(rest, {} - 1);", value(rows)));
+  }
   for (std::size_t k = kernel_.grid.size(); k-- > 0;) {
     const tile::GridDim& g = kernel_.grid[k];
     line(fmt::format("const long long x{} = {} + {};", g.index, value(g.begin), k == 0 ? "rest" : fmt::format("quern_split(rest, {})", counts[k])));
