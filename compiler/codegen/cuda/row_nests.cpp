@@ -42,8 +42,7 @@ std::string KernelPrinter::run_rows() {
     line(fmt::format("const int width = {};  // threads of a row", rows.width));
     line(fmt::format("const int member = thread % {}, team = thread / {}, teams = {};", rows.width, rows.width, launch.threads / rows.width));
   } else {
-    line("int shift = 3;");
-    line(fmt::format("while (({} << shift) < extent) ++shift;", rows.each()));
+    line(fmt::format("const int shift = max(3, 32 - __clz((extent - 1) / {}));", rows.each()));
     line("const int width = 1 << shift;  // threads of a row");
     line(fmt::format("const int member = thread & (width - 1), team = thread >> shift, teams = {} >> shift;", launch.threads));
   }
