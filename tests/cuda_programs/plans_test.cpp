@@ -82,7 +82,7 @@ TEST_CASE("a scan that drops what came before is noticed") {
 #: N=20001
 kernel vector(x: f32[N]) -> (y: f32[N]) { y[n] = cumsum[n](x[n]) }
 )";
-  for (const char* part : {"carry = passed_x[9];", "before_x = (warps_x + before_x);", "since_x = (since_x + step_x);"}) {
+  for (const char* part : {"carry = state;", "before_x = (warps_x + before_x);", "some_x = (some_x + step_x);"}) {
     int edits = 0;
     const auto without = [&](std::string& printed) {
       if (const auto at = printed.find(part); at != std::string::npos) printed.replace(at, std::string(part).size(), 1, ';'), ++edits;

@@ -390,7 +390,7 @@ std::string KernelPrinter::run(Expr unless) {
 
   // Two blocks of a multiprocessor where results of 32 registers allow it: one loads while the other computes.
   const bool blocked = !register_blocks_.empty() && std::all_of(register_blocks_.begin(), register_blocks_.end(), [](const auto& b) { return b.second.vector == 4 && b.second.rows * b.second.columns <= 32; });
-  return function(fmt::format("{}{}", launch.threads, schedule_ ? ", 1" : blocked ? ", 2" : selects_ ? ", 5" : scans_in_shared_ ? ", 4" : ""));
+  return function(fmt::format("{}{}", launch.threads, schedule_ ? ", 1" : blocked ? ", 2" : selects_ ? ", 5" : scans_in_shared_ ? copies_chain_ ? ", 6" : ", 4" : ""));
 }
 
 /// Everything printed so far as one function.

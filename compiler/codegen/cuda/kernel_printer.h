@@ -383,6 +383,7 @@ class KernelPrinter {
   bool selects_ = false;                // quern_top is called: it has a room of its own size
   std::set<const tile::Nest*> handed_out_;  // nests whose stores a selection has made
   bool scans_in_shared_ = false;        // of 4-byte values: registers hold little
+  bool copies_chain_ = false;           // chunks of a chain come from memory as they are: few registers do
   std::string links_;                   // chained kernels: tasks of one chain
   std::unordered_map<std::uint32_t, std::string> vector_reads_;  // read -> the array that holds the vector
   std::unordered_map<std::uint32_t, std::string> pairs_;         // read -> two small floats in a word

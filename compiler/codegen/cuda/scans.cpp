@@ -7,7 +7,7 @@
 // columns: another index does. Lanes are columns, the warps of the block share the steps, items stay in registers.
 //
 // chained: the chunks of a row are tasks of their own. Each announces what it does as a whole; its state is that at the
-//          start of its group of 512 chunks, then every chunk of the group before it, in order: the same bits every run.
+//          start of its group of 128 chunks, then every chunk of the group before it, in order: the same bits every run.
 //          Tasks are handed out in order as blocks arrive, so whoever is waited for is running.
 //
 // A product of many a can leave the range of floats where the steps one by one would not. Then, and only then, the
@@ -31,8 +31,7 @@ using tile::Update;
 namespace {
 
 constexpr std::int64_t kScanBytes = 32 * 1024;  // of items in shared memory, at most
-constexpr int kGroup = 512;                     // chunks of a chain that wait for one state
-constexpr int kAtOnce = 4;                      // of them that a thread asks for at once
+constexpr int kGroup = 128;                     // chunks of a chain that wait for one state
 
 }  // namespace
 
@@ -174,6 +173,39 @@ void KernelPrinter::scan_nest(const Nest& nest, const Recurrence& r) {
     if (has_a) line(fmt::format("{} item_a[{}];", type, items));
   }
   line(fmt::format("const int left = (int)min(extent - base, {}ll);", chunk));
+  // Whole chunks that are what memory holds are copied 16 bytes at a time, and so are their results.
+  const auto as_stored = [&](TensorId tensor, const std::vector<Expr>& subscripts) {
+    return !columns && !u.domain && !tiles_.contains(tensor) && program_.tensors[tensor].type == r.type && lies_along(tensor, subscripts, dim.index);
+  };
+  const auto is_copied = [&](Expr e) {
+    return !e || (pool_[e].op == Op::read && !(pool_[e].flags & kChecked) && as_stored(static_cast<TensorId>(pool_[e].payload), pool_[e].args));
+  };
+  const int piece = 16 / static_cast<int>(size_of(r.type));
+  const auto first_of = [&](const char* name, TensorId tensor, const std::vector<Expr>& subscripts) {
+    line(fmt::format("{}* const {} = ({}*)({} + ({}));", type, name, type, tensor_pointer(tensor), offset_text(tensor, subscripts)));
+    return fmt::format(" && ((unsigned long long){} & 15) == 0", name);
+  };
+  const bool copied = is_copied(r.term) && is_copied(r.factor);
+  const bool plain = !u.checked && as_stored(u.target, u.subscripts) && (!u.result || pool_[u.result].op == Op::accumulator);
+  copies_chain_ |= copied && kernel_.chained;
+  if (copied || plain) at_step("0");
+  if (copied) {
+    scopes_.emplace_back();
+    std::string whole = fmt::format("left == {}", chunk);
+    if (has_x) whole += first_of("from_x", static_cast<TensorId>(pool_[r.term].payload), pool_[r.term].args);
+    if (has_a) whole += first_of("from_a", static_cast<TensorId>(pool_[r.factor].payload), pool_[r.factor].args);
+    scopes_.pop_back();
+    open(fmt::format("if ({})", whole));
+    line("#pragma unroll 4");
+    open(fmt::format("for (int i = member * {}; i < {}; i += {})", piece, chunk, team * piece));
+    if (has_x) line("quern_cp_async_16(quern_shared_address(held_x + i), from_x + i, 16);");
+    if (has_a) line("quern_cp_async_16(quern_shared_address(held_a + i), from_a + i, 16);");
+    close();
+    line("quern_cp_async_commit();");
+    line("quern_cp_async_wait<0>();");
+    close();
+    open("else");
+  }
   // Of rows, loads of many steps are under way before the first goes to shared memory.
   const int at_once = columns ? items : has_a && has_x ? 8 : 11;
   for (int from = 0; from < items; from += at_once) {
@@ -208,6 +240,7 @@ void KernelPrinter::scan_nest(const Nest& nest, const Recurrence& r) {
     }
     close();
   }
+  if (copied) close();
   if (!columns) line(meet);
 
   // What each thread's steps do together, and those of the threads before it.
@@ -268,24 +301,27 @@ void KernelPrinter::scan_nest(const Nest& nest, const Recurrence& r) {
     if (has_x) line("quern_publish(record, whole_x);");
     if (has_a) line(fmt::format("quern_publish(record + {}, whole_a);", at_a));
     close();
-    open("if (thread < 32 && link > 0)");
+    // All threads ask for all records at once, and for the state at the group's start.
+    const int each = std::max(1, kGroup / launch.threads);
+    open("if (link > 0)");
     line(fmt::format("const long long group = link / {} * {};", kGroup, kGroup));
-    pair("since", one, nothing);
-    open(fmt::format("for (long long from = group; from < link; from += {})", 32 * kAtOnce));
-    line(fmt::format("const int there = (int)min(max(link - from - thread * {}, 0ll), {}ll);", kAtOnce, kAtOnce));
-    line(fmt::format("volatile unsigned long long* const records = record - (link - from - thread * {}) * {};", kAtOnce, record_words(r)));
-    if (has_x) line(fmt::format("quern_words<{}> words_x[{}];", type, kAtOnce));
-    if (has_a) line(fmt::format("quern_words<{}> words_a[{}];", type, kAtOnce));
+    line(fmt::format("const int there = (int)min(max(link - group - thread * {}, 0ll), {}ll);", each, each));
+    line(fmt::format("volatile unsigned long long* const records = record - (link - group - thread * {}) * {};", each, record_words(r)));
+    line(fmt::format("volatile unsigned long long* const start = record - (link - group + 1) * {} + {};", record_words(r), at_state));
+    if (has_x) line(fmt::format("quern_words<{}> words_x[{}];", type, each));
+    if (has_a) line(fmt::format("quern_words<{}> words_a[{}];", type, each));
+    line(fmt::format("quern_words<{}> words;", type));
     line("#pragma unroll");
-    open(fmt::format("for (int k = 0; k < {}; ++k)", kAtOnce));
+    open(fmt::format("for (int k = 0; k < {}; ++k)", each));
     open("if (k < there)");
     if (has_x) line(fmt::format("words_x[k].look(records + k * {});", record_words(r)));
     if (has_a) line(fmt::format("words_a[k].look(records + k * {} + {});", record_words(r), at_a));
     close();
     close();
+    line("if (group > 0) words.look(start);");
     pair("some", one, nothing);
     line("#pragma unroll");
-    open(fmt::format("for (int k = 0; k < {}; ++k)", kAtOnce));
+    open(fmt::format("for (int k = 0; k < {}; ++k)", each));
     open("if (k < there)");
     pair("step", fmt::format("words_a[k].wait(records + k * {} + {})", record_words(r), at_a), fmt::format("words_x[k].wait(records + k * {})", record_words(r)), true);
     follow("some_a", "some_x", "some_a", "some_x", "step_a", "step_x");
@@ -299,21 +335,27 @@ void KernelPrinter::scan_nest(const Nest& nest, const Recurrence& r) {
     follow("some_a", "some_x", "some_a", "some_x", "step_a", "step_x");
     close();
     close();
-    pair("step", "shuffle(some_a, 0)", "shuffle(some_x, 0)", true);
+    open("if (thread % 32 == 0)");
+    if (has_x) line("passed_x[16 + thread / 32] = some_x;");
+    if (has_a) line("passed_a[16 + thread / 32] = some_a;");
+    close();
+    line("if (group > 0) carry = words.wait(start);");
+    line(meet);
+    pair("since", "passed_a[16]", "passed_x[16]");
+    open(fmt::format("for (int w = 17; w < {}; ++w)", 16 + launch.threads / 32));
+    pair("step", "passed_a[w]", "passed_x[w]", true);
     follow("since_a", "since_x", "since_a", "since_x", "step_a", "step_x");
     close();
-    // Last, since everything else can be done before it is there.
-    line(fmt::format("if (group > 0) carry = quern_receive<{}>(record - (link - group + 1) * {} + {});", type, record_words(r), at_state));
     line(fmt::format("{} state = {};", type, applied("carry", "since_a", "since_x")));
     if (unsafe) {
       open(fmt::format("if (carry == carry && !(quern_finite(since_a) && quern_finite(state){}))", has_x ? " && quern_finite(since_x)" : ""));
       line(fmt::format("state = quern_receive<{}>(record - {} + {});", type, record_words(r), at_state));
       close();
     }
-    line(fmt::format("if (thread == 0) passed_x[{}] = state;", launch.threads / 32 + 1));
+    line("carry = state;");
     close();
-    line(meet);
-    line(fmt::format("if (link > 0) carry = passed_x[{}];", launch.threads / 32 + 1));
+    // The next group need not wait for the values of this chunk.
+    if (!unsafe) line(fmt::format("if (thread == 0 && link % {} == {}) quern_publish(record + {}, {});", kGroup, kGroup - 1, at_state, applied("carry", "whole_a", "whole_x")));
   }
   line(fmt::format("{} h = {};", type, applied("carry", "before_a", "before_x")));
   if (unsafe) {
@@ -348,8 +390,18 @@ void KernelPrinter::scan_nest(const Nest& nest, const Recurrence& r) {
     line("carry = shuffle(h, 31);");
     line(meet);
   }
-  if (kernel_.chained) {
+  if (kernel_.chained && unsafe) {
     line(fmt::format("if (thread == 0) quern_publish(record + {}, passed_x[{}]);", record_words(r) - static_cast<int>(size_of(r.type) / 4), launch.threads / 32));
+  }
+  if (plain) {
+    scopes_.emplace_back();
+    const std::string aligned = first_of("to", u.target, u.subscripts);
+    scopes_.pop_back();
+    open(fmt::format("if (left == {}{})", chunk, aligned));
+    line("#pragma unroll 4");
+    line(fmt::format("for (int i = member * {0}; i < {1}; i += {2}) *(uint4*)(to + i) = *(const uint4*)({3} + i);", piece, chunk, team * piece, has_x ? "held_x" : "held_a"));
+    close();
+    open("else");
   }
   line(columns ? "#pragma unroll" : "#pragma unroll 8");
   open(fmt::format("for (int j = 0; j < {}; ++j)", items));
@@ -364,6 +416,8 @@ void KernelPrinter::scan_nest(const Nest& nest, const Recurrence& r) {
   scopes_.pop_back();
   close();
   close();
+  if (plain) close();
+  if ((copied || plain) && !kernel_.chained) line(meet);  // others may store what the next chunk's loads would overwrite
   scopes_.pop_back();
   if (!kernel_.chained) close();
   scopes_.pop_back();
