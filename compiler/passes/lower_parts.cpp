@@ -52,7 +52,10 @@ bool GroupLowering::prepare_parts() {
   // As many tasks as run at once, all of them alike: what they read together bounds them, and they end together. More than that: four
   // rounds of them, so that the last round, in which few are left to read, is short.
   Expr tasks = pool_.integer(1);
-  for (IndexId i : group_.grid) if (is_unit(i)) tasks = pool_.mul(tasks, extent(program_, i));
+  for (IndexId i : group_.grid) {
+    if (is_unit(i)) tasks = pool_.mul(tasks, extent(program_, i));
+    else if (plan_.f32) tasks = pool_.mul(tasks, pool_.apply(Op::floordiv, {pool_.add(extent(program_, i), pool_.integer(plan_.blocks.at(i) - 1)), pool_.integer(plan_.blocks.at(i))}));
+  }
   tasks = pool_.max(tasks, pool_.integer(1));
   const std::int64_t slots = tasks_at_once();
   const Expr at_once = pool_.apply(Op::floordiv, {pool_.integer(slots), tasks}), rounds = pool_.add(pool_.apply(Op::floordiv, {pool_.integer(4 * slots), tasks}), pool_.integer(1));

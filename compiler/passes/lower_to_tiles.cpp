@@ -75,7 +75,8 @@ bool is_transcendental(Op op) {
 }  // namespace
 
 void GroupLowering::share_costly() {
-  share([&](Expr e) { return is_transcendental(pool_[e].op); });
+  // Of a few parts: cheaper than a tile of unknown size.
+  if (!plan_.merges) share([&](Expr e) { return is_transcendental(pool_[e].op); });
   // What follows from a sum of products at a point, more than a change of scale, stays with the thread that has the sum.
   if (input_.gpu && plan_.stream) share([&](Expr e) { return is_score(e); });
 }
@@ -524,7 +525,9 @@ tile::Module lower(Program program, const PlanInput& input) {
     };
     auto add_merging = [&](const GroupLowering& lowering, Expr runs) {
       for (TensorId t : lowering.held()) module.workspace.push_back(t);
-      add(GroupLowering(p, lowering.merging(), plan_kernel(p, lowering.merging(), input), input, name(0)).run(), runs);
+      KernelPlan merge = plan_kernel(p, lowering.merging(), input);
+      merge.merges = true;
+      add(GroupLowering(p, lowering.merging(), merge, input, name(0)).run(), runs);
     };
     if (few) {
       GroupLowering lowering(p, group, *few, input, name(1));

@@ -198,10 +198,29 @@ struct Planner {
     return widest;
   }
 
+  /// Fewer blocks of rows than a large GPU (132 multiprocessors) has room for: smaller ones, and parts of the walk as tasks.
+  std::optional<KernelPlan> few_rows_f32() {
+    if (plan.parts || !plan.stream || plan.blocks.size() != 1) return std::nullopt;
+    constexpr std::int64_t kTasks = 66;
+    ExprPool& pool = program.pool;
+    Expr tasks = pool.integer(1);
+    for (IndexId i : group.grid) {
+      const std::int64_t block = plan.blocks.contains(i) ? plan.blocks.at(i) : 1;
+      tasks = pool.mul(tasks, pool.apply(Op::floordiv, {pool.add(extent(program, i), pool.integer(block - 1)), pool.integer(block)}));
+    }
+    plan.when = pool.apply(Op::le, {tasks, pool.integer(kTasks)});
+    if (pool.is_constant(plan.when) && !pool.is_true(plan.when)) return std::nullopt;
+    if (widest_result() <= 128) plan.blocks[*plan.lane] = 32;
+    plan.stream_block = 64;
+    plan.parts = true;
+    return plan;
+  }
+
   /// `whole` is for many rows. Where several indices share what is walked, the rows are one that is not its lane (heads that share
   /// keys, one token each); the others are few too, because each of their values walks on its own.
   std::optional<KernelPlan> few_rows(const KernelPlan& whole) {
     plan = whole;
+    if (whole.f32) return few_rows_f32();
     if (!whole.matrix || whole.parts || !whole.stream || !whole.lane || whole.blocks.size() != 1 || widest_result() > 256) return std::nullopt;
     constexpr std::int64_t kBlock = 16, kBlocks = 4, kOthers = 8;
     const auto rows = rows_of_products();
@@ -224,11 +243,13 @@ struct Planner {
   }
 
   /// Products and the like of f32: results in registers, 128 of a thread at most beside what it reads.
-  void block_f32(std::optional<IndexId> row, std::int64_t widest_result) {
-    plan.blocks[*plan.lane] = widest_result <= 128 ? 128 : 64;
-    if (row) plan.blocks[*row] = 128;
+  void block_f32(std::optional<IndexId> row) {
+    plan.f32 = true;
     plan.stream = choose_stream();
-    plan.stream_block = row || (widest_result > 64 && widest_result <= 128) ? 32 : widest_result == 1 ? 128 : 64;
+    const std::int64_t widest = widest_result();
+    plan.blocks[*plan.lane] = widest <= 128 ? 128 : 64;
+    if (row) plan.blocks[*row] = 128;
+    plan.stream_block = row || (widest > 64 && widest <= 128) ? 32 : widest == 1 ? 128 : 64;
   }
 
   /// A block of threads does a task: blocks of rows and lanes small enough for shared memory, long sums walked block by
@@ -257,7 +278,7 @@ struct Planner {
         plan.stream_block = row ? 64 : roles.stream_block;
         return;
       }
-      if (f32 && !matrix) return block_f32(row, widest);
+      if (f32 && !matrix) return block_f32(row);
       const std::int64_t rows = few ? 16 : matrix && widest <= 128 ? 128 : 64;
       plan.matrix = matrix;
       plan.blocks[*plan.lane] = rows;

@@ -32,6 +32,8 @@ struct KernelPlan {
   int lane_unroll = 2;
   bool parts = false;                           // GPU: the streamed index is walked in parts that are tasks of their own
   bool matrix = false;                          // GPU: every stage with reuse multiplies small floats
+  bool f32 = false;                             // GPU: every stage with reuse reduces f32 to results in registers
+  bool merges = false;                          // GPU: sums few parts; what they share is cheap
   int groups = 0, column_groups = 1;            // as in tile::Kernel
   ir::Expr when;                                // sizes that it is for; none: all
 };

@@ -1,5 +1,6 @@
-// A warp for each task. In: a tile kernel that selects from one row in a task. Out: the same kernel where every warp has a
-// row of its own, for calls with many short rows: nobody waits for a whole block, and a block has eight rows at once.
+// A warp for each task. In: a tile kernel that selects from one row in a task, or one of small sums alone (of parts of a walk,
+// say). Out: the same kernel where every warp has a task of its own, for calls with many short rows: nobody waits for a whole
+// block, and a block has eight tasks at once.
 #include <algorithm>
 
 #include <fmt/format.h>
@@ -16,23 +17,30 @@ namespace {
 constexpr std::int64_t kWarps = 8;            // of a block
 constexpr std::int64_t kWarpBytes = 4096;     // shared memory of a warp, at most
 constexpr std::int64_t kShort = 256, kLong = 4096, kManyRows = 2048;
+constexpr std::int64_t kFewTerms = 64;        // of a sum that a warp does beside others
 }  // namespace
 
-/// One selection, then nests; tiles of known size.
+/// One selection, then nests, or several nests of which some sum; tiles of known size.
 bool KernelPrinter::find_warps() {
   if (arranged_ || kernel_.chained || kernel_.grid.empty()) return false;
   const tile::Select* select = nullptr;
+  std::vector<Expr> lengths;  // of sums
   for (const tile::Statement& s : kernel_.body) {
     if (const auto* found = std::get_if<tile::Select>(&s.node)) {
       if (select || !found->body) return false;
       select = found;
     } else if (const auto* nest = std::get_if<tile::Nest>(&s.node)) {
-      for (const tile::Update& u : nest->updates) if ((u.kind != tile::UpdateKind::store && u.kind != tile::UpdateKind::reduce) || u.is_search) return false;
+      for (const tile::Update& u : nest->updates) {
+        if ((u.kind != tile::UpdateKind::store && u.kind != tile::UpdateKind::reduce) || u.is_search) return false;
+        for (const tile::Dim& d : nest->dims)
+          if (std::find(u.over.begin(), u.over.end(), d.index) != u.over.end()) lengths.push_back(pool_.sub(d.end, d.begin));
+      }
     } else {
       return false;
     }
   }
-  if (!select || !pool_.free_indices(select->extent).empty() || touches_memory(select->extent)) return false;
+  if (select && (!pool_.free_indices(select->extent).empty() || touches_memory(select->extent))) return false;
+  if (!select && lengths.size() < 2) return false;
   Expr rows = pool_.integer(1);
   for (const tile::GridDim& g : kernel_.grid) {
     if (g.step != 1) return false;
@@ -50,6 +58,14 @@ bool KernelPrinter::find_warps() {
   }
   if (bytes > kWarpBytes) return false;
   const auto at_most = [&](Expr e, std::int64_t n) { return pool_.apply(Op::le, {e, pool_.integer(n)}); };
+  if (!select) {
+    warps_fit_ = at_most(rows, kWarps * 0x7fffffff);
+    for (Expr n : lengths) {
+      if (!pool_.free_indices(n).empty() || touches_memory(n)) return false;
+      warps_fit_ = pool_.both(warps_fit_, at_most(n, kFewTerms));
+    }
+    return true;
+  }
   const Expr many = pool_.both(at_most(select->extent, kLong), pool_.apply(Op::le, {pool_.integer(kManyRows), rows}));
   warps_fit_ = pool_.both(at_most(rows, kWarps * 0x7fffffff), pool_.apply(Op::or_, {at_most(select->extent, kShort), many}));
   return true;
