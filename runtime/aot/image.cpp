@@ -125,6 +125,11 @@ class Fields {
   }
 
  private:
+  /// Of bindings to every field of a structure: one that gets another field does not compile before it is here, too.
+  template <class... T>
+  void all(T&... values) {
+    ((*this)(values), ...);
+  }
   void fields(Image& image) { (*this)(image.cases); }
   void fields(Case& c) {
     (*this)(c.program);
@@ -155,27 +160,16 @@ class Fields {
     (*this)(t.shared_bytes);
   }
   void fields(quern::cuda::Word& w) {
-    (*this)(w.kind);
-    (*this)(w.id);
-    (*this)(w.axis);
+    auto& [kind, id, axis] = w;
+    all(kind, id, axis);
   }
   void fields(quern::cuda::KernelLaunch& l) {
-    (*this)(l.entry);
-    (*this)(l.threads);
-    (*this)(l.tasks);
-    (*this)(l.blocks_per_multiprocessor);
-    (*this)(l.shared_bytes);
-    (*this)(l.slab_bytes);
-    (*this)(l.zeroed_bytes);
-    (*this)(l.words);
-    (*this)(l.maps);
+    auto& [entry, threads, tasks, blocks_per_multiprocessor, shared_bytes, slab_bytes, zeroed_bytes, words, maps] = l;
+    all(entry, threads, tasks, blocks_per_multiprocessor, shared_bytes, slab_bytes, zeroed_bytes, words, maps);
   }
   void fields(quern::cuda::TensorMap& m) {
-    (*this)(m.tensor);
-    (*this)(m.axes);
-    (*this)(m.box);
-    (*this)(m.element_bytes);
-    (*this)(m.swizzled);
+    auto& [tensor, axes, box, element_bytes, swizzled] = m;
+    all(tensor, axes, box, element_bytes, swizzled);
   }
   void fields(ir::Symbol& s) {
     (*this)(s.name);

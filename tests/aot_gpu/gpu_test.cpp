@@ -80,7 +80,7 @@ TEST_CASE("a kernel with warp roles: tensor maps and a counter of tasks, call af
       const Tensor go = quern::gpu_tensor(quern::bf16, {heads, t, d});
       const auto maps = quern_test::controls().counters().maps;
       REQUIRE(g_causal_cuda(d, heads, t, raw(gq), nullptr, raw(gk), nullptr, raw(gv), nullptr, raw(go), nullptr, nullptr) == QUERN_OK);
-      if (call == 0) CHECK(quern_test::controls().counters().maps == maps + 3);  // the emulator's driver made them, for sm_90a
+      if (call == 0 && t > 1) CHECK(quern_test::controls().counters().maps == maps + 3);  // the emulator's driver made them, for sm_90a; few rows take another plan
       const Tensor found = quern::to_host(go.view());
       // |v| <= 1: weights rounded to bf16 move a result by 2^-9 at most, rounding it by as much on each side.
       float worst = 0;
