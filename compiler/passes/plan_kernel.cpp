@@ -227,9 +227,11 @@ struct Planner {
     IndexId row = *whole.lane;
     for (IndexId c : rows)
       if (c != *whole.lane && constant_extent(program, c).value_or(kBlock) > 2) row = c;
+    // Rows of one index only: parts would win where batch and heads are few; two plans take twice as long to compile.
+    if (row == *whole.lane && rows.size() == 1) return std::nullopt;
     Expr others = program.pool.integer(1);
     for (IndexId c : rows) if (c != row) others = program.pool.mul(others, extent(program, c));
-    plan.when = program.pool.apply(Op::le, {extent(program, row), program.pool.integer(rows.size() > 1 ? kBlock * kBlocks : kBlock)});
+    plan.when = program.pool.apply(Op::le, {extent(program, row), program.pool.integer(kBlock * kBlocks)});
     const Expr few_others = program.pool.apply(Op::le, {others, program.pool.integer(kOthers)});
     if (program.pool.is_true(plan.when)) plan.when = few_others;
     else if (!program.pool.is_true(few_others)) plan.when = program.pool.both(plan.when, few_others);

@@ -51,7 +51,7 @@ TEST_CASE("a mask holds all that says whether a point counts") {
     CHECK(rest.substr(rest.size() - end.size()) == end);
     return rest.substr(0, rest.size() - end.size());
   };
-  const std::string product = "sum[d](q[m,d] * k[n,d])", last = "n8 < min(N, min(m_block2 + 192, M) - 1 + 1)";
+  const std::string product = "sum[d](q[m,d] * k[n,d])", last = "n8 < min(N, min(m_block + 192, M) - 1 + 1)";
   CHECK(masked(product, "") == "n8 < N");
   CHECK(masked(product, " where n <= m") == last + " and n8 <= m10");
   CHECK(masked(product, " where n <= m and n > m - 100") == last + " and n8 <= m10 and n8 > m10 - 100");
