@@ -1,6 +1,6 @@
 // Products of f32 by matrix instructions that read 19 bits of a factor (mma.sync.m16n8k8.tf32), on the fragments of
 // fma_products.cpp: where the program asks for @tf32 each factor is rounded once; under @fast it is the sum of two such numbers
-// and the product of sums is three products (what is left out is below 2^-22 of a product).
+// and the product of sums is three products (what is left out is below 2^-20 of a product).
 // Places along the reduced dim are exchanged in both factors, so that a lane reads two neighbours at once.
 #include <fmt/format.h>
 
