@@ -65,12 +65,21 @@ __device__ __forceinline__ void quern_widen_tile(unsigned short* to, const unsig
     const int column = piece * wide + thread % row_units * 16, second = column / 64 % 2;
     unsigned short* const at = to + column / 64 * rows * 64;
     const unsigned char* const of_piece = from + piece * rows * wide + thread % row_units * 16;
-#pragma unroll 2
-    for (int row = thread / row_units; row < rows; row += step) {
-      const uint4 x = *(const uint4*)(of_piece + row * wide);
-      const uint4 a = quern_widened_8<is_e5m2, to_bf16>(x.x, x.y), b = quern_widened_8<is_e5m2, to_bf16>(x.z, x.w);
-      *(uint4*)(at + row * 64 + ((column / 8 % 8 + second) ^ row % 8) * 8) = second ? b : a;
-      *(uint4*)(at + row * 64 + ((column / 8 % 8 + (second ^ 1)) ^ row % 8) * 8) = second ? a : b;
+    // Loads of several rows ahead of the first store, which might be to the same place for all that the compiler knows.
+#pragma unroll 1
+    for (int first = thread / row_units; first < rows; first += 4 * step) {
+      uint4 held[4];
+#pragma unroll
+      for (int i = 0; i < 4; ++i) held[i] = *(const uint4*)(of_piece + min(first + i * step, rows - 1) * wide);
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int row = first + i * step;
+        const uint4 x = held[i], a = quern_widened_8<is_e5m2, to_bf16>(x.x, x.y), b = quern_widened_8<is_e5m2, to_bf16>(x.z, x.w);
+        if (row < rows) {
+          *(uint4*)(at + row * 64 + ((column / 8 % 8 + second) ^ row % 8) * 8) = second ? b : a;
+          *(uint4*)(at + row * 64 + ((column / 8 % 8 + (second ^ 1)) ^ row % 8) * 8) = second ? a : b;
+        }
+      }
     }
   }
 }
