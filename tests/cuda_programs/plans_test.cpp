@@ -41,7 +41,7 @@ void run_file(const std::string& name, const std::string& sign, const cuda::Targ
 
 TEST_CASE("long reductions to few results") { run_file("reductions", "// s_part"); }
 
-TEST_CASE("the first few of long vectors") { run_file("top_of_vectors", "// store v_part"); }
+TEST_CASE("the first few of long vectors") { run_file("top_of_vectors", "// index n_part"); }
 
 TEST_CASE("rows in registers") { run_file("rows", "quern_load_chunks<false>(held"); }
 
