@@ -1,5 +1,5 @@
-// Lowering of one fused group to one kernel: shared state of lower_stages.cpp (a stage becomes a nest) and
-// lower_stream.cpp (reductions that run while the streamed index is walked).
+// Lowering of one fused group to one kernel: shared state of lower_stages.cpp (a stage becomes a nest), lower_stream.cpp
+// (reductions that run while the streamed index is walked), lower_masks.cpp and lower_references.cpp.
 #pragma once
 
 #include <map>
@@ -47,6 +47,8 @@ class GroupLowering {
     std::vector<ir::TensorId> uses;     // running values in the body
     std::vector<ir::IndexId> depends;   // their indices
     ir::Expr live;                      // true where the reduction has a point (for Shift::finish)
+    ir::TensorId reference = 0;         // what sums are made with instead of this value, which may be ahead; 0 = the value
+    ir::Expr settle;                    // behind the walk: the factor from the reference that this sum is made with to its value
   };
 
   // Structure of the kernel.
@@ -62,6 +64,9 @@ class GroupLowering {
   std::optional<ir::Expr> has_point(const Stage& stage);
   std::vector<tile::Nest> masks();
   bool gathers() const;
+  void choose_references();
+  void emit_reference(tile::Block& out, const Stage& maximum);
+  void settle_references(tile::Block& out);
   void drop_unused();
   void keep_row_bounds();
   void bound_stream();

@@ -362,6 +362,7 @@ tile::Kernel GroupLowering::run() {
   for (const Stage& s : group_.stages)
     if (auto it = running_.find(s.targets[0]); it != running_.end() && it->second.shift)
       for (Expr* e : {&it->second.shift->factor, &it->second.shift->term}) *e = reduce_strength(program_, group_, s, *e);
+  if (plan_.stream) choose_references();
   share_costly();
   stage_operands();
   place_stages();
@@ -409,6 +410,7 @@ tile::Kernel GroupLowering::run() {
     if (part_count_) {
       for (const Stage& s : group_.stages) if (s.reduces(*plan_.stream)) emit_part(kernel_.body, s);
     } else {
+      settle_references(kernel_.body);
       for (const Stage& s : group_.stages) if (s.reduces(*plan_.stream)) emit_finish(kernel_.body, s);
     }
     for (std::size_t i = 0; i < group_.stages.size(); ++i) {

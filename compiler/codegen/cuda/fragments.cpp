@@ -242,25 +242,44 @@ bool KernelPrinter::largest_by_integers(const Nest& nest, const Dim& row, const 
   // What comes out of arithmetic has no other NaN.
   if (!scores_.contains(scores) || arranged_->registers.at(scores).size() != 2 || pool_.depends_on(u.start, column.index) || !fills(column, arranged_->columns(column.index))) return false;
   const int tiles = arranged_->column_tiles.at(column.index);
-  const std::string at = fmt::format("tile{}[rt]", scores);
-  open_rows(row);
-  line(fmt::format("const float before = {};", value(u.start)));
-  line("int top[2] = {__float_as_int(before), __float_as_int(before)};");
+  const std::string at = fmt::format("tile{}[0]", scores);
+  // Both rows of a lane side by side: shuffles and the vote are on the way of everything else.
+  open("");
+  line("const int rt = 0;");
+  line("float before[2], largest[2];");
+  line("int top[2];");
+  auto each_row = [&](auto body) {
+    line("#pragma unroll");
+    open("for (int h = 0; h < 2; ++h)");
+    scopes_.emplace_back();
+    declare_row(row);
+    body();
+    scopes_.pop_back();
+    close();
+  };
+  each_row([&] {
+    line(fmt::format("before[h] = {};", value(u.start)));
+    line("int two[2] = {__float_as_int(before[h]), __float_as_int(before[h])};");
+    line("#pragma unroll");
+    line(fmt::format("for (int ct = 0; ct < {1}; ++ct) two[ct % 2] = max(max(__float_as_int({0}[ct][h * 2]), __float_as_int({0}[ct][h * 2 + 1])), two[ct % 2]);", at, tiles));
+    line("top[h] = max(two[0], two[1]);");
+  });
+  for (const int step : {2, 1}) {
+    line("#pragma unroll");
+    line(fmt::format("for (int h = 0; h < 2; ++h) top[h] = max(top[h], __shfl_xor_sync(0xffffffffu, top[h], {}));", step));
+  }
   line("#pragma unroll");
-  open(fmt::format("for (int ct = 0; ct < {}; ++ct)", tiles));
-  line(fmt::format("top[ct % 2] = max(max(__float_as_int({0}[ct][h * 2]), __float_as_int({0}[ct][h * 2 + 1])), top[ct % 2]);", at));
+  line("for (int h = 0; h < 2; ++h) largest[h] = __int_as_float(top[h]);");
+  open("if (__any_sync(0xffffffffu, (top[0] | top[1]) < 0))");
+  each_row([&] {
+    line("largest[h] = before[h];");
+    line("#pragma unroll");
+    line(fmt::format("for (int ct = 0; ct < {1}; ++ct) largest[h] = max_f32(largest[h], max_f32({0}[ct][h * 2], {0}[ct][h * 2 + 1]));", at, tiles));
+    for (const int step : {2, 1}) line(fmt::format("largest[h] = max_f32(largest[h], quern_shuffle_xor(0xffffffffu, largest[h], {}));", step));
+  });
   close();
-  line("top[0] = max(top[0], top[1]);");
-  for (const int step : {2, 1}) line(fmt::format("top[0] = max(top[0], __shfl_xor_sync(0xffffffffu, top[0], {}));", step));
-  line("float largest = __int_as_float(top[0]);");
-  open("if (__any_sync(0xffffffffu, top[0] < 0))");
-  line("largest = before;");
-  line("#pragma unroll");
-  line(fmt::format("for (int ct = 0; ct < {1}; ++ct) largest = max_f32(largest, max_f32({0}[ct][h * 2], {0}[ct][h * 2 + 1]));", at, tiles));
-  for (const int step : {2, 1}) line(fmt::format("largest = max_f32(largest, quern_shuffle_xor(0xffffffffu, largest, {}));", step));
+  each_row([&] { line(fmt::format("{} = largest[h];", register_element(u.target))); });
   close();
-  line(fmt::format("{} = largest;", register_element(u.target)));
-  close_loops();
   forget(row);
   return true;
 }
