@@ -36,6 +36,7 @@ struct Printer {
   }
   void print(const For& f) {
     line(fmt::format("for {} in {}:{} step {}", index(f.index), text(f.begin), text(f.end), f.step));
+    if (f.own) line(fmt::format("  rows of {} need {}:{}", index(f.own->group), text(f.own->begin), text(f.own->end)));
     block(f.body);
     for (const Nest& n : f.masks) {
       line("  outside of blocks:");

@@ -6,6 +6,7 @@
 // for the *start* of its block; a Nest then runs an index of its own over [start, min(start + block, end)).
 #pragma once
 
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -31,6 +32,13 @@ struct For {
   // May replace the tests of blocks that are not whole: -inf into scores at the points outside. What reads them is then done
   // as for whole blocks. Empty where that would not come to the same.
   std::vector<Nest> masks;
+  // Kernel::groups: what of begin to end the rows of group `group` (0 to groups - 1) need. None: all of it. Conditions in
+  // `body` may speak of the group, too.
+  struct Own {
+    IndexId group = 0;
+    Expr begin, end;
+  };
+  std::optional<Own> own;
 };
 
 struct If {

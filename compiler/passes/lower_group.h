@@ -70,6 +70,8 @@ class GroupLowering {
   void drop_unused();
   void keep_row_bounds();
   void bound_stream();
+  ir::Expr rows_condition(Box& box);
+  std::pair<ir::Expr, ir::Expr> bounds_in(ir::Expr condition, const Box& box, ir::Expr start, ir::Expr end);
 
   bool prepare_parts();
   std::int64_t tasks_at_once();
@@ -127,6 +129,7 @@ class GroupLowering {
   std::unordered_map<ir::TensorId, Tile> tiles_;            // by the tensor they hold
   std::unordered_map<ir::TensorId, Tile> position_tiles_;   // argmax, argmin: `tiles_` has positions, this has values
   std::unordered_map<ir::TensorId, Running> running_;       // by target
+  std::set<ir::TensorId> references_;                       // Running::reference of all
   std::map<std::pair<ir::Expr, std::vector<ir::IndexId>>, ir::TensorId> live_;         // by domain and axes
   std::map<std::pair<ir::Expr, std::vector<ir::IndexId>>, ir::TensorId> corrections_;  // by value and indices
   std::map<ir::Expr, std::pair<ir::Expr, ir::IndexId>> rising_;  // bounds of a row -> as they are in memory, the row index
@@ -136,6 +139,7 @@ class GroupLowering {
   ir::IndexId part_ = 0;
   ir::Expr part_count_, part_blocks_;                       // blocks are dealt out evenly; none: the walk is whole
   ir::Expr stream_stop_, stream_start_;
+  std::optional<tile::For::Own> own_;                       // of a warp group
   std::vector<ir::Expr> common_;                            // conjuncts shared by all reductions over the streamed index
   ir::Expr full_;                                           // true when they hold on the whole tile; none = unknown
   std::set<ir::Expr> assumed_;                              // conjuncts taken as true in what is being emitted

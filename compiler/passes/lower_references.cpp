@@ -64,6 +64,7 @@ void GroupLowering::choose_references() {
     }
     if (!fits || sums.empty()) continue;
     own.reference = state_tensor(program_.tensors[maximum].name + "_reference", program_.tensors[maximum].type, y.free);
+    references_.insert(own.reference);
     const DType type = pool_.type(factor);
     const Expr near = pool_.both(pool_.apply(Op::le, {pool_.real(kLeast, type), factor}), pool_.apply(Op::le, {factor, pool_.real(1, type)}));
     for (Stage* s : sums) {

@@ -398,7 +398,7 @@ void GroupLowering::emit_select(Block& out, const Stage& stage) {
   Block* at = &out;
   for (IndexId c : varying(stage.free)) {
     if (contains(stage.axes, c)) continue;
-    tile::For loop{c, first(c), stop(c), 1, {}, {}};
+    tile::For loop{c, first(c), stop(c), 1, {}, {}, {}};
     at->push_back({std::move(loop)});
     at = &std::get<tile::For>(at->back().node).body;
   }

@@ -3,6 +3,7 @@
 // (algebra.h): the state computed with an old y is corrected to the new one. Online softmax, attention, log-sum-exp and
 // softmax-weighted sums all come out of this; nothing here knows their names.
 #include <algorithm>
+#include <tuple>
 
 #include <fmt/format.h>
 
@@ -221,8 +222,6 @@ void GroupLowering::bound_stream() {
     return local;
   });
   if (common_.empty()) return;
-  Expr condition = pool_.boolean(true);
-  for (Expr c : common_) condition = pool_.both(condition, c);
   Box others;
   auto last = [&](Expr end) { return pool_.sub(end, pool_.integer(1)); };
   std::set<IndexId> all;
@@ -232,28 +231,54 @@ void GroupLowering::bound_stream() {
   }
   for (IndexId c : all)
     if (c != stream && varies(c)) others[c] = {first(c), last(stop(c))};
-  // A value that rises along a row index lies between those of the block's first and last row.
+  const Expr start = stream_start_, end = stream_stop_;
+  const Expr condition = rows_condition(others);
+  std::tie(stream_start_, stream_stop_) = bounds_in(condition, others, start, end);
+  Box box = others;
+  Expr condition_of_box = condition;
+  // The rows of a warp group are a part of the block's.
+  if (plan_.groups > 1 && plan_.lane && others.contains(*plan_.lane)) {
+    const IndexId group = program_.add_index("group", pool_.integer(0), pool_.integer(plan_.groups));
+    const Interval rows = others.at(*plan_.lane);
+    const Expr at = pool_.add(rows.first, pool_.mul(pool_.index(group), pool_.integer(64)));
+    box[*plan_.lane] = {pool_.min(at, rows.last), pool_.min(pool_.add(at, pool_.integer(63)), rows.last)};
+    condition_of_box = rows_condition(box);
+    const auto [own_start, own_stop] = bounds_in(condition_of_box, box, start, end);
+    if (pool_.depends_on(own_start, group) || pool_.depends_on(own_stop, group)) own_ = tile::For::Own{group, own_start, own_stop};
+  }
+  box[stream] = {first(stream), last(stop(stream))};
+  if (auto full = holds_everywhere(pool_, condition_of_box, box)) full_ = *full;
+}
+
+/// What the walk's reductions ask in common of a point whose rows lie in `box`. A value that rises along a row index lies
+/// between those of the first and the last row: an index in its place, whose range joins the box.
+Expr GroupLowering::rows_condition(Box& box) {
+  Expr condition = pool_.boolean(true);
+  for (Expr c : common_) condition = pool_.both(condition, c);
   condition = pool_.rewrite(condition, [&](Expr e) -> Expr {
     const auto it = rising_.find(e);
     if (it == rising_.end()) return {};
     const auto [element, row] = it->second;
-    if (!others.contains(row)) return element;
+    if (!box.contains(row)) return element;
     const IndexId value = program_.add_index("value", pool_.integer(0), pool_.integer(0));
-    others[value] = {pool_.substitute(element, {{row, others.at(row).first}}), pool_.substitute(element, {{row, others.at(row).last}})};
+    box[value] = {pool_.substitute(element, {{row, box.at(row).first}}), pool_.substitute(element, {{row, box.at(row).last}})};
     return pool_.index(value);
   });
-  condition = localize(condition);
-  const Bounds bounds = bounds_of(pool_, condition, stream, others);
-  for (Expr e : bounds.at_least) stream_start_ = pool_.max(stream_start_, e);
+  return localize(condition);
+}
+
+/// Start and end of the walk for rows in `box`.
+std::pair<Expr, Expr> GroupLowering::bounds_in(Expr condition, const Box& box, Expr start, Expr end) {
+  const IndexId stream = *plan_.stream;
+  const Bounds bounds = bounds_of(pool_, condition, stream, box);
+  for (Expr e : bounds.at_least) start = pool_.max(start, e);
   // Blocks start at multiples of their size, so that rows of memory that are aligned stay so.
   if (input_.gpu && !bounds.at_least.empty()) {
     const Expr begin = program_.indices[stream].begin, block = pool_.integer(plan_.stream_block);
-    stream_start_ = pool_.add(begin, pool_.mul(pool_.apply(Op::floordiv, {pool_.sub(stream_start_, begin), block}), block));
+    start = pool_.add(begin, pool_.mul(pool_.apply(Op::floordiv, {pool_.sub(start, begin), block}), block));
   }
-  for (Expr e : bounds.at_most) stream_stop_ = pool_.min(stream_stop_, pool_.add(e, pool_.integer(1)));
-  Box box = others;
-  box[stream] = {first(stream), last(stop(stream))};
-  if (auto full = holds_everywhere(pool_, condition, box)) full_ = *full;
+  for (Expr e : bounds.at_most) end = pool_.min(end, pool_.add(e, pool_.integer(1)));
+  return {start, end};
 }
 
 /// One value per point of `free` into the tile of `to`.

@@ -93,7 +93,7 @@ bool GroupLowering::is_score(Expr e) const {
             pool_.type(at) == DType::f32;
     if (x.op != Op::read) return;
     const auto t = static_cast<TensorId>(x.payload);
-    running |= running_.contains(t);
+    running |= running_.contains(t) || references_.contains(t);
     const Stage* from = producer(t);
     sum |= from && has_reuse(program_, *from);
   });
@@ -405,7 +405,7 @@ tile::Kernel GroupLowering::run() {
       assumed_.clear();
       if (at == &split) walk.push_back({std::move(split)});
     }
-    tile::For loop{block_start_.at(*plan_.stream), stream_start_, stream_stop_, plan_.stream_block, std::move(walk), plan_.groups > 0 || (part_count_ && !gathers()) ? masks() : std::vector<tile::Nest>{}};
+    tile::For loop{block_start_.at(*plan_.stream), stream_start_, stream_stop_, plan_.stream_block, std::move(walk), plan_.groups > 0 || (part_count_ && !gathers()) ? masks() : std::vector<tile::Nest>{}, own_};
     kernel_.body.push_back({std::move(loop)});
     if (part_count_) {
       for (const Stage& s : group_.stages) if (s.reduces(*plan_.stream)) emit_part(kernel_.body, s);

@@ -327,6 +327,7 @@ class KernelPrinter {
   void fill_raw(const Ring& ring);
   void widening_role();
   void widen(const Ring& ring);
+  void skip_blocks(const std::string& condition);
   void walk_blocks(const std::string& x, const std::string& end);
   void walk(const std::vector<Step>& steps, bool whole);
   void do_step(const Step& step, bool whole);

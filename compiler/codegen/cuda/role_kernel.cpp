@@ -371,16 +371,34 @@ void KernelPrinter::computing_role() {
     const std::string begin = value(loop.begin), end = value(loop.end), x = fmt::format("x{}", loop.index);
     line(fmt::format("long long {} = {};", x, begin));
     indices_[loop.index] = x;
-    walk_blocks(x, end);
-    indices_.erase(loop.index);
+    std::string stop = end;
+    if (loop.own) {
+      indices_[loop.own->group] = "group";
+      stop = fmt::format("{}_stop", x);
+      line(fmt::format("const long long {0}_start = {1}, {0}_stop = min({2}, {3});  // what this group's rows need", x, value(loop.own->begin), value(loop.own->end), end));
+      skip_blocks(fmt::format("{0} < {1} && ({0} < {0}_start || {0} >= {0}_stop)", x, end));
+    }
+    walk_blocks(x, stop);
     if (s.peeled) {
       walk(s.last, true);
       close();
     }
+    if (loop.own) skip_blocks(fmt::format("{} < {}", x, end));
+    indices_.erase(loop.index);
     combine_parts(loop);
     walk(s.after, true);
   });
   if (turns) line("if (group == 0) quern_barrier_sync(1, 256);  // the last turn is nobody's");
+}
+
+void KernelPrinter::skip_blocks(const std::string& condition) {
+  const tile::For& loop = *schedule_->loop;
+  line("#pragma unroll 1");
+  open(fmt::format("for (; {}; x{} += {})", condition, loop.index, loop.step));
+  scopes_.emplace_back();
+  walk(schedule_->skipped, true);
+  scopes_.pop_back();
+  close();
 }
 
 /// The loop of the computing warps: the steps of the first block where blocks overlap, then those of the others.

@@ -49,6 +49,7 @@ class Scheduler {
   std::set<TensorId> operands_read(const Nest& nest) const;
   void run_unit(const std::vector<Work>& work, std::size_t i, std::vector<Step>& out);
   void place_masks(std::vector<Work>& work) const;
+  void skip_blocks();
 };
 
 /// Masks stand behind the last nest that writes what they mask; what follows takes the steps of whole blocks always.
@@ -194,7 +195,7 @@ void Scheduler::leave(Step::Kind kind, TensorId tile, std::vector<Step>& out) {
 
 /// One product that goes on and on: while a block's runs, the next block's is started.
 bool Scheduler::accumulate(const std::vector<Work>& work) {
-  if (work.size() != 1 || !is_contraction(work[0]) || contraction(work[0]).left_in_registers) return false;
+  if (work.size() != 1 || !is_contraction(work[0]) || contraction(work[0]).left_in_registers || result.loop->own) return false;
   auto each = [&](std::initializer_list<Step::Kind> kinds, std::vector<Step>& out) {
     for (const Step::Kind kind : kinds)
       for (Ring& r : result.rings) {
@@ -276,20 +277,24 @@ bool Scheduler::overlap(const std::vector<Work>& work) {
   const int behind = static_cast<int>(work.size() - tail);
   result.peeled = true;
   auto& first = result.first;
+  // Turns are counted by blocks: who skips the first one must find its turn, too.
+  const bool turns = kernel_.groups > 1;
+  if (turns && result.loop->own) first.push_back({Step::turn, 0, {}, 0});
   walked(early, Step::await, first);
   issue(0, lead, first);
+  if (turns && result.loop->own) first.push_back({Step::pass, 0, {}, 0});
   first.push_back({Step::finish, 0, {}, 0});
   walked(early, Step::release, first);
   scores(first);
   pack(first);
   auto& steady = result.steady;
   // Groups take turns at starting products: one works on its scores while another's products run.
-  if (kernel_.groups > 1) steady.push_back({Step::turn, 0, {}, 0});
+  if (turns) steady.push_back({Step::turn, 0, {}, 0});
   walked(early, Step::await, steady);
   issue(0, lead, steady);
   walked(late, Step::await, steady);
   issue(tail, work.size(), steady);
-  if (kernel_.groups > 1) steady.push_back({Step::pass, 0, {}, 0});
+  if (turns) steady.push_back({Step::pass, 0, {}, 0});
   steady.push_back({Step::finish, 0, {}, behind});
   walked(early, Step::release, steady);
   scores(steady);
@@ -302,6 +307,19 @@ bool Scheduler::overlap(const std::vector<Work>& work) {
   last.push_back({Step::finish, 0, {}, 0});
   walked(late, Step::release, last);
   return true;
+}
+
+/// What is left of a block's steps where a group needs none of its work: turns, and tiles that come and go.
+void Scheduler::skip_blocks() {
+  if (!result.loop->own) return;
+  for (const Step::Kind kind : {Step::turn, Step::pass})
+    if (std::any_of(result.steady.begin(), result.steady.end(), [&](const Step& s) { return s.kind == kind; })) result.skipped.push_back({kind, 0, {}, 0});
+  for (const bool ahead : {true, false})
+    for (const Ring& r : result.rings) {
+      if (!r.walked || r.ahead != ahead) continue;
+      result.skipped.push_back({Step::await, r.tile, {}, 0});
+      leave(Step::release, r.tile, result.skipped);
+    }
 }
 
 /// Tiles of a task twice if there is room, so that the next task's arrive early; then walked tiles as often as fits.
@@ -379,6 +397,7 @@ bool Scheduler::run() {
     result.peeled = false;
     if (!simple(inside)) return false;
   }
+  skip_blocks();
   for (const Ring& r : result.rings) if (!r.walked) leave(Step::release, r.tile, result.after);
   for (const Work& w : after) result.after.push_back({Step::run, 0, w, 0});
   if (!give_stages()) return false;

@@ -69,6 +69,7 @@ struct Schedule {
   // one before. Else `first` and `last` are empty.
   bool peeled = false;
   std::vector<Step> before, first, steady, last, after;
+  std::vector<Step> skipped;            // instead of steady, where no row of a group needs a block (tile::For::own)
   bool same_steps = false;              // but for masks, all blocks take the same
   std::int64_t shared_bytes = 0;        // rings and barriers
 };
@@ -85,7 +86,7 @@ int registers_for_scores(const ir::Program& program, const Schedule& schedule, c
 /// CUDA 13.0: 208 of 240 registers with two groups, 128 of 160 with three).
 int registers_allowed(int groups);
 
-/// Walks the steps of tasks with 0, 1, 2 and 3 blocks: every read is awaited, nothing is released while products read it or
+/// Walks the steps of tasks with 0, 1, 2 and 3 blocks, of which a group needs all or (For::own) any run: every read is awaited, nothing is released while products read it or
 /// read again after it, sums and factors are left alone while products use them, fills and releases match, turns are passed
 /// on, and stages suffice. Empty, or the first fault.
 std::string verify(const ir::Program& program, const Schedule& schedule, const Arrangement& arrangement);

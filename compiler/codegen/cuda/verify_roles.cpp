@@ -28,16 +28,20 @@ std::vector<TensorId> fills_of(const Schedule& s, int blocks) {
   return fills;
 }
 
-/// A task with that many blocks, step by step.
+/// A task with that many blocks, of which a group's rows need those from `begin` to `end`, step by step.
 class Walk {
  public:
-  Walk(const ExprPool& pool, const Schedule& s, const Arrangement& a, int blocks) : pool_(pool), s_(s), a_(a), blocks_(blocks), fills_(fills_of(s, blocks)) {}
+  Walk(const ExprPool& pool, const Schedule& s, const Arrangement& a, int blocks, int begin, int end)
+      : pool_(pool), s_(s), a_(a), blocks_(blocks), begin_(begin), end_(end), fills_(fills_of(s, blocks)) {}
 
   std::string fault() {
     steps(s_.before);
-    for (int b = 0; b < blocks_; ++b) steps(s_.peeled && b == 0 ? s_.first : s_.steady);
-    if (s_.peeled && blocks_ > 0) steps(s_.last);
+    for (int b = 0; b < begin_; ++b) steps(s_.skipped);
+    for (int b = begin_; b < end_; ++b) steps(s_.peeled && b == begin_ ? s_.first : s_.steady);
+    if (s_.peeled && begin_ < end_) steps(s_.last);
+    for (int b = end_; b < blocks_; ++b) steps(s_.skipped);
     steps(s_.after);
+    if (const int expected = turns_a_task(); turns_ != expected) report(fmt::format("{} turns are taken where others take {}", turns_, expected));
     if (has_turn_) report("a turn is not passed on");
     if (!flying_.empty()) report("products are under way at the end of a task");
     if (!packed_.empty()) report("factors are packed for nothing");
@@ -71,6 +75,13 @@ class Walk {
     return *std::find_if(s_.rings.begin(), s_.rings.end(), [&](const Ring& r) { return r.tile == tile; });
   }
 
+  /// Of a group that needs all blocks.
+  int turns_a_task() const {
+    auto turns = [](const std::vector<Step>& list) { return static_cast<int>(std::count_if(list.begin(), list.end(), [](const Step& s) { return s.kind == Step::turn; })); };
+    if (blocks_ == 0) return 0;
+    return s_.peeled ? turns(s_.first) + (blocks_ - 1) * turns(s_.steady) + turns(s_.last) : blocks_ * turns(s_.steady);
+  }
+
   void take(const Step& step) {
     switch (step.kind) {
       case Step::await: return await(step.tile);
@@ -82,6 +93,7 @@ class Walk {
       case Step::turn:
         if (has_turn_) report("a turn is taken twice");
         has_turn_ = true;
+        ++turns_;
         return;
       case Step::pass:
         if (!has_turn_) report("a turn is passed on that was not taken");
@@ -159,7 +171,7 @@ class Walk {
   /// Every product once a block; whole blocks stand for partial ones.
   void expect_products(const tile::Block& block) {
     for (const tile::Statement& s : block) {
-      if (const auto* nest = std::get_if<Nest>(&s.node); nest && a_.contractions.contains(nest) && issues_[nest] != blocks_)
+      if (const auto* nest = std::get_if<Nest>(&s.node); nest && a_.contractions.contains(nest) && issues_[nest] != end_ - begin_)
         report(fmt::format("products are started {} times", issues_[nest]));
       if (const auto* choice = std::get_if<tile::If>(&s.node)) expect_products(choice->then_block);
     }
@@ -177,7 +189,7 @@ class Walk {
   const ExprPool& pool_;
   const Schedule& s_;
   const Arrangement& a_;
-  int blocks_;
+  int blocks_, begin_, end_;
   std::vector<TensorId> fills_;
   std::size_t next_fill_ = 0;
   std::map<TensorId, Tile> tiles_;
@@ -185,6 +197,7 @@ class Walk {
   std::map<const Nest*, int> issues_;
   std::set<TensorId> packed_;     // sums whose next products find their factors in registers
   bool has_turn_ = false;
+  int turns_ = 0;
   std::string fault_;
 };
 
@@ -195,7 +208,9 @@ std::string verify(const Program& program, const Schedule& s, const Arrangement&
   for (const Ring& r : s.rings)
     if (r.widened() && r.raw_stages < 1) return fmt::format("tile {} has no place for its bytes", r.tile);
   for (int blocks = 0; blocks <= 3; ++blocks)
-    if (std::string fault = Walk(program.pool, s, a, blocks).fault(); !fault.empty()) return fault;
+    for (int begin = 0; begin <= (s.loop->own ? blocks : 0); ++begin)
+      for (int end = s.loop->own ? begin : blocks; end <= blocks; ++end)
+        if (std::string fault = Walk(program.pool, s, a, blocks, begin, end).fault(); !fault.empty()) return fault;
   return {};
 }
 
