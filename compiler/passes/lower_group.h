@@ -48,6 +48,7 @@ class GroupLowering {
     std::vector<ir::IndexId> depends;   // their indices
     ir::Expr live;                      // true where the reduction has a point (for Shift::finish)
     ir::TensorId reference = 0;         // what sums are made with instead of this value, which may be ahead; 0 = the value
+    ir::Expr reference_start, next_reference;  // over `previous`, the block before's reference, and this value
     ir::Expr settle;                    // behind the walk: the factor from the reference that this sum is made with to its value
   };
 
@@ -65,8 +66,7 @@ class GroupLowering {
   std::vector<tile::Nest> masks();
   bool gathers() const;
   void choose_references();
-  void emit_reference(tile::Block& out, const Stage& maximum);
-  void settle_references(tile::Block& out);
+  void emit_factor(tile::Block& out, const Stage& sum);
   void drop_unused();
   void keep_row_bounds();
   void bound_stream();
@@ -129,6 +129,7 @@ class GroupLowering {
   std::unordered_map<ir::TensorId, Tile> tiles_;            // by the tensor they hold
   std::unordered_map<ir::TensorId, Tile> position_tiles_;   // argmax, argmin: `tiles_` has positions, this has values
   std::unordered_map<ir::TensorId, Running> running_;       // by target
+  std::map<ir::Expr, ir::TensorId> settled_;                // last corrections, by value
   std::set<ir::TensorId> references_;                       // Running::reference of all
   std::map<std::pair<ir::Expr, std::vector<ir::IndexId>>, ir::TensorId> live_;         // by domain and axes
   std::map<std::pair<ir::Expr, std::vector<ir::IndexId>>, ir::TensorId> corrections_;  // by value and indices

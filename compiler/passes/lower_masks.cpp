@@ -21,7 +21,7 @@ enum class Becomes { itself, lowest, zero, unknown };
 
 class Follow {
  public:
-  Follow(ExprPool& pool, const std::vector<Expr>& assumed) : pool_(pool), assumed_(assumed) {}
+  Follow(ExprPool& pool, const std::vector<Expr>& assumed, const std::set<TensorId>& references) : pool_(pool), assumed_(assumed), references_(references) {}
   std::map<TensorId, Becomes> tiles;
 
   Becomes at(Expr e) {
@@ -70,11 +70,12 @@ class Follow {
     double k = 0;
     return pool_.is_real_constant(e, &k) && k > 0 && k < 1e30;
   }
-  /// where(x == -inf, a constant, x), or a constant.
+  /// where(x == -inf, a constant, x), a reference, or a constant.
   bool is_not_lowest(Expr e) const {
     const Node& n = pool_[e];
     double k = 0;
     if (pool_.is_real_constant(e, &k)) return k > -1e30;
+    if (n.op == Op::read) return references_.contains(static_cast<TensorId>(n.payload));
     if (n.op == Op::mul || n.op == Op::div) return is_positive(n.args[1]) && is_not_lowest(n.args[0]);
     if (n.op != Op::where || !pool_.is_real_constant(n.args[1], &k) || !(k > -1e30)) return false;
     const Node& test = pool_[n.args[0]];
@@ -84,6 +85,7 @@ class Follow {
 
   ExprPool& pool_;
   const std::vector<Expr>& assumed_;
+  const std::set<TensorId>& references_;  // never -inf
   std::map<Expr, Becomes> known_;
 };
 
@@ -94,7 +96,7 @@ std::vector<Nest> GroupLowering::masks() {
   const IndexId stream = *plan_.stream;
   std::vector<const Stage*> scores;
   std::set<TensorId> used;  // by readers for which -inf was right
-  Follow follow(pool_, common_);
+  Follow follow(pool_, common_, references_);
   auto use = [&](const Stage& s) { for_each_read(pool_, s, [&](Expr, const Node& n) { used.insert(static_cast<TensorId>(n.payload)); }); };
   for (std::size_t i = 0; i < group_.stages.size(); ++i) {
     const Stage& s = group_.stages[i];

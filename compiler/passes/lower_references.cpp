@@ -3,6 +3,7 @@
 // the maximum, so whoever reads sums or maximum sees what is written. (The conditional rescaling of FlashAttention-4, for every
 // sum that algebra.h corrects by a factor.)
 #include <algorithm>
+#include <limits>
 
 #include "compiler/passes/lower_group.h"
 
@@ -16,12 +17,28 @@ namespace {
 /// Sums made with a reference are at most 1 / kLeast times as large: what f16 holds of weights up to 1 leaves room for that.
 constexpr double kLeast = 0x1p-8;
 
-Expr replace_reads(ExprPool& pool, Expr e, TensorId from, TensorId to) {
-  return pool.rewrite(e, [&](Expr x) -> Expr {
-    const Node n = pool[x];
-    return n.op == Op::read && static_cast<TensorId>(n.payload) == from ? pool.read(to, n.type, n.args) : Expr{};
-  });
-}
+/// where(x == -inf, start, x), x a read of a maximum: what sums use in place of one that may still be -inf (algebra.h).
+struct StandIn {
+  Expr value, start;  // none: not seen yet
+
+  /// Each of them becomes a read of `to`. None if x is read in another way, or with another start.
+  std::optional<Expr> replaced(ExprPool& pool, Expr e, TensorId from, TensorId to) {
+    bool same = true;
+    const Expr result = pool.rewrite(e, [&](Expr x) -> Expr {
+      const Node n = pool[x];
+      if (n.op != Op::where || pool[n.args[0]].op != Op::eq) return {};
+      const Node test = pool[n.args[0]], read = pool[n.args[2]];
+      double lowest = 0;
+      if (test.args[0] != n.args[2] || read.op != Op::read || static_cast<TensorId>(read.payload) != from) return {};
+      if (!pool.is_real_constant(n.args[1]) || !pool.is_real_constant(test.args[1], &lowest) || lowest != -std::numeric_limits<double>::infinity()) return {};
+      same = same && (!start || start == n.args[1]);
+      start = n.args[1], value = x;
+      return pool.read(to, read.type, read.args);
+    });
+    for_each_node(pool, result, [&](Expr, const Node& n) { same = same && !(n.op == Op::read && static_cast<TensorId>(n.payload) == from); });
+    return same ? std::optional(result) : std::nullopt;
+  }
+};
 
 /// A product of f16 whose weights are no bare exponentials might leave its range.
 bool may_leave_range(const Program& p, const Stage& s) {
@@ -35,6 +52,18 @@ bool may_leave_range(const Program& p, const Stage& s) {
   auto is_weight = [&](Expr e) { return pool[e].op == Op::exp || pool[e].op == Op::exp2; };
   const Expr a = product.args[0], b = product.args[1];
   return (is_half(a) && !is_weight(b)) || (is_half(b) && !is_weight(a));
+}
+
+/// g where e = accumulator * g; none where it is no such product.
+std::optional<Expr> multiple_of_accumulator(ExprPool& pool, Expr e) {
+  const Node n = pool[e];
+  if (n.op == Op::accumulator) return pool.real(1, n.type);
+  if (n.op == Op::mul)
+    for (std::size_t side = 0; side < 2; ++side)
+      if (const auto g = multiple_of_accumulator(pool, n.args[side])) return pool.mul(*g, n.args[1 - side]);
+  if (n.op != Op::where) return std::nullopt;
+  const auto a = multiple_of_accumulator(pool, n.args[1]), b = multiple_of_accumulator(pool, n.args[2]);
+  return a && b ? std::optional(pool.where(n.args[0], *a, *b)) : std::nullopt;
 }
 
 }  // namespace
@@ -55,7 +84,7 @@ void GroupLowering::choose_references() {
       for_each_read(pool_, s, [&](Expr, const Node& n) { reads |= static_cast<TensorId>(n.payload) == maximum; });
       if (!reads || !(s.has(stream) || s.reduces(stream))) continue;
       const auto it = running_.find(s.targets[0]);
-      fits = fits && it != running_.end() && it->second.shift && s.reducer == Reducer::sum;
+      fits = fits && it != running_.end() && it->second.shift && s.reducer == Reducer::sum && (!it->second.shift->finish || multiple_of_accumulator(pool_, it->second.shift->finish));
       if (!fits) break;
       const Running& r = it->second;
       fits = r.shift->factor && r.centres.empty() && r.uses.size() == 1 && r.depends.size() == y.free.size() && (!factor || factor == r.shift->factor) && !may_leave_range(program_, s);
@@ -63,42 +92,49 @@ void GroupLowering::choose_references() {
       sums.push_back(&s);
     }
     if (!fits || sums.empty()) continue;
-    own.reference = state_tensor(program_.tensors[maximum].name + "_reference", program_.tensors[maximum].type, y.free);
-    references_.insert(own.reference);
-    const DType type = pool_.type(factor);
-    const Expr near = pool_.both(pool_.apply(Op::le, {pool_.real(kLeast, type), factor}), pool_.apply(Op::le, {factor, pool_.real(1, type)}));
-    for (Stage* s : sums) {
-      Running& r = running_.at(s->targets[0]);
-      s->body = replace_reads(pool_, s->body, maximum, own.reference);
-      r.settle = replace_reads(pool_, factor, own.previous, own.reference);
-      r.shift->factor = pool_.where(near, pool_.real(1, type), factor);
+    StandIn of_maximum, of_previous;
+    std::vector<Expr> bodies;
+    const TensorId reference = state_tensor(program_.tensors[maximum].name + "_reference", program_.tensors[maximum].type, y.free);
+    const auto settle = of_previous.replaced(pool_, factor, own.previous, reference);
+    fits = settle && of_maximum.replaced(pool_, factor, maximum, reference) && of_maximum.start == of_previous.start;
+    for (const Stage* s : sums)
+      if (const auto body = of_maximum.replaced(pool_, s->body, maximum, reference); body && fits) bodies.push_back(*body);
+    if (bodies.size() != sums.size()) continue;
+    // The reference is finite from the start, and `previous` is the one of the block before.
+    references_.insert(reference);
+    own.reference = reference;
+    own.reference_start = of_maximum.start;
+    const Expr before = pool_.read(own.previous, pool_[of_previous.value].type, pool_[pool_[of_previous.value].args[2]].args);
+    const Expr change = pool_.rewrite(factor, [&](Expr x) { return x == of_previous.value ? before : Expr{}; });
+    const Node bounded = pool_[change];
+    const Expr free = bounded.op == Op::min && pool_.is_real_constant(bounded.args[1]) ? bounded.args[0] : change;
+    const DType type = pool_.type(change);
+    const Expr near = pool_.both(pool_.apply(Op::le, {pool_.real(kLeast, type), free}), pool_.apply(Op::le, {free, pool_.real(1, type)}));
+    own.next_reference = pool_.where(near, before, of_maximum.value);
+    for (std::size_t i = 0; i < sums.size(); ++i) {
+      Running& r = running_.at(sums[i]->targets[0]);
+      sums[i]->body = bodies[i];
+      r.settle = *settle;
+      r.shift->factor = pool_.where(near, pool_.real(1, type), change);
       r.shift->derivation.push_back("sums are corrected once the factor is below 2^-8, and after the walk");
     }
   }
 }
 
-/// The reference for the block at hand, once its correction is known: the maximum where that differs from 1.
-void GroupLowering::emit_reference(Block& out, const Stage& maximum) {
-  const Running& own = running_.at(maximum.targets[0]);
-  for (const Stage& s : group_.stages) {
-    const auto it = running_.find(s.targets[0]);
-    if (it == running_.end() || !it->second.settle || it->second.uses[0] != maximum.targets[0]) continue;
-    const TensorId correction = corrections_.at({it->second.shift->factor, it->second.depends});
-    const Expr stays = pool_.apply(Op::eq, {read_state(correction, it->second.depends), pool_.real(1, program_.tensors[correction].type)});
-    emit_value(out, own.reference, maximum.free, pool_.where(stays, read_state(own.previous, maximum.free), read_state(maximum.targets[0], maximum.free)), "reference of " + note_of(maximum));
-    return;
+/// Behind the walk: what a sum is multiplied by to come from its reference to the value, and what Shift::finish adds to that, in
+/// one factor for each row that sums with the same one share.
+void GroupLowering::emit_factor(Block& out, const Stage& sum) {
+  const Running& r = running_.at(sum.targets[0]);
+  const TensorId correction = corrections_.at({r.shift->factor, r.depends});
+  Expr factor = r.settle;
+  if (r.shift->finish) factor = pool_.where(r.live, pool_.mul(factor, pool_.cast(*multiple_of_accumulator(pool_, r.shift->finish), pool_.type(factor))), factor);
+  auto [it, fresh] = settled_.try_emplace(factor, correction);
+  if (fresh) {
+    if (settled_.size() > 1) it->second = state_tensor(note_of(sum) + "_last_correction", pool_.type(factor), r.depends);
+    emit_value(out, it->second, r.depends, factor, "last correction of " + note_of(sum));
   }
-}
-
-/// Behind the walk: corrections from the references to the values.
-void GroupLowering::settle_references(Block& out) {
-  std::set<TensorId> settled;
-  for (const Stage& s : group_.stages) {
-    const auto it = running_.find(s.targets[0]);
-    if (it == running_.end() || !it->second.settle) continue;
-    const TensorId correction = corrections_.at({it->second.shift->factor, it->second.depends});
-    if (settled.insert(correction).second) emit_value(out, correction, it->second.depends, it->second.settle, "last correction of " + note_of(s));
-  }
+  const Expr own = read_state(sum.targets[0], sum.free);
+  emit_value(out, sum.targets[0], sum.free, pool_.mul(own, pool_.cast(read_state(it->second, r.depends), pool_.type(own))), "finish " + note_of(sum));
 }
 
 }  // namespace quern::compiler

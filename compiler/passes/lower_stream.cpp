@@ -313,7 +313,7 @@ void GroupLowering::emit_identity(Block& out, const Stage& stage) {
   const Expr identity = identity_of(pool_, stage.reducer, program_.tensors[tiles_.at(target).scratch].type);
   emit_value(out, target, stage.free, identity, note);
   for (TensorId t : r.sums) emit_value(out, t, stage.free, identity, note);
-  if (r.reference) emit_value(out, r.reference, stage.free, identity, note);
+  if (r.reference) emit_value(out, r.reference, stage.free, r.reference_start, note);
   for (TensorId t : r.centres) emit_value(out, t, stage.free, zero(pool_, program_.tensors[t].type), note);
 }
 
@@ -350,7 +350,7 @@ void GroupLowering::emit_running(Block& out, const Stage& stage) {
   nest.updates.push_back(u);
   push(out, std::move(nest));
   emit_corrections(out, target);
-  if (r.reference) emit_reference(out, stage);
+  if (r.reference) emit_value(out, r.reference, stage.free, r.next_reference, "reference of " + note_of(stage));
 }
 
 /// Once `updated` has its new value: the corrections that only waited for it. They have few indices, so they are computed
@@ -454,11 +454,8 @@ void GroupLowering::emit_finish(Block& out, const Stage& stage) {
     });
     emit_value(out, target, stage.free, pool_.cast(value, type), "value of " + note_of(stage));
   }
-  Expr own = read_state(target, stage.free);
-  if (r.settle) {
-    own = pool_.mul(own, pool_.cast(read_state(corrections_.at({shift.factor, r.depends}), r.depends), type));
-    if (!shift.finish) emit_value(out, target, stage.free, own, "finish " + note_of(stage));
-  }
+  if (r.settle) return emit_factor(out, stage);
+  const Expr own = read_state(target, stage.free);
   if (shift.finish) {
     const Expr value = pool_.rewrite(shift.finish, [&](Expr x) -> Expr { return pool_[x].op == Op::accumulator ? pool_.cast(own, pool_[x].type) : Expr{}; });
     emit_value(out, target, stage.free, pool_.where(r.live, pool_.cast(value, pool_.type(own)), own), "finish " + note_of(stage));

@@ -410,7 +410,6 @@ tile::Kernel GroupLowering::run() {
     if (part_count_) {
       for (const Stage& s : group_.stages) if (s.reduces(*plan_.stream)) emit_part(kernel_.body, s);
     } else {
-      settle_references(kernel_.body);
       for (const Stage& s : group_.stages) if (s.reduces(*plan_.stream)) emit_finish(kernel_.body, s);
     }
     for (std::size_t i = 0; i < group_.stages.size(); ++i) {
