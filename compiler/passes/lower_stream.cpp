@@ -237,7 +237,7 @@ void GroupLowering::bound_stream() {
   Box box = others;
   Expr condition_of_box = condition;
   // The rows of a warp group are a part of the block's.
-  if (plan_.groups > 1 && plan_.lane && others.contains(*plan_.lane)) {
+  if (plan_.groups > 1 && plan_.lane && others.contains(*plan_.lane) && plan_.blocks.at(*plan_.lane) == 64 * plan_.groups) {
     const IndexId group = program_.add_index("group", pool_.integer(0), pool_.integer(plan_.groups));
     const Interval rows = others.at(*plan_.lane);
     const Expr at = pool_.add(rows.first, pool_.mul(pool_.index(group), pool_.integer(64)));

@@ -38,7 +38,7 @@ struct Word {
 /// of 16 bytes and no extent is 0.
 struct TensorMap {
   ir::TensorId tensor = 0;
-  std::vector<int> axes;           // of the tensor, the fastest first; 2 to 5, all of them
+  std::vector<int> axes;           // of the tensor, the fastest first; all of them, 2 to 5. The fastest may come again: pieces of box[0] of it
   std::vector<std::uint32_t> box;  // elements along each
   int element_bytes = 2;
   bool swizzled = true;            // in rows of 128 bytes, exchanged; else rows as long as box[0]

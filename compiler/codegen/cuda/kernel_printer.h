@@ -310,6 +310,7 @@ class KernelPrinter {
   std::optional<std::size_t> outer_dim() const;
   std::optional<std::size_t> longer_dim() const;
   std::string loads_alone();
+  bool only_boxes_ = false;  // what is printed is done by one thread, and all tiles come in boxes
   void each_task(bool loading, const std::function<void()>& body);
   void decode_sections(std::size_t outer, bool longest_first);
   void loading_role();
@@ -317,6 +318,9 @@ class KernelPrinter {
   void each_fill(bool loading, const std::function<void(const Ring&)>& take);
   std::string comes_in_boxes(const Ring& ring);
   std::string box_coordinates(const Ring& ring, const std::string& piece);
+  bool is_one_box(const Ring& ring) const;
+  void start_boxes(const Ring& ring);
+  void fill_boxes(const Ring& ring);
   void fill(const Ring& ring);
   // Tiles of one-byte values (widening.cpp).
   static constexpr int kWideningWarps = 3;

@@ -35,6 +35,17 @@ const Ring& KernelPrinter::ring_of(TensorId tile) const {
   return *std::find_if(schedule_->rings.begin(), schedule_->rings.end(), [&](const Ring& r) { return r.tile == tile; });
 }
 
+/// Whether all columns come as one box: pieces of 128 bytes are an axis of their own where the tensor has whole ones, known now.
+bool KernelPrinter::is_one_box(const Ring& r) const {
+  if (r.widened() || r.pieces == 1) return false;
+  const Node source = pool_[copied_read(pool_, *r.copy)];
+  const Expr extent = program_.tensors[static_cast<TensorId>(source.payload)].shape[r.column_axis];
+  const Dim& columns = dim_of(*r.copy, arranged_->operands.at(r.tile).dims[1]);
+  std::int64_t n = 0, begin = 0;
+  return source.args.size() < 5 && pool_.is_integer_constant(extent, &n) && n == r.pieces * r.piece_columns() && pool_.is_integer_constant(columns.begin, &begin) && begin == 0 &&
+         pool_[source.args[r.column_axis]].op == Op::index;
+}
+
 void KernelPrinter::place_rings() {
   launch.shared_bytes = pool_.integer(schedule_->shared_bytes);
   launch.slab_bytes = pool_.integer(0);
@@ -59,6 +70,7 @@ void KernelPrinter::place_rings() {
     map.box = {static_cast<std::uint32_t>(r.widened() ? raw_columns(r) : r.piece_columns()), static_cast<std::uint32_t>(r.rows)};
     map.element_bytes = static_cast<int>(size_of(r.from));
     map.swizzled = !r.widened();
+    if (is_one_box(r)) map.axes.push_back(static_cast<int>(r.column_axis)), map.box.push_back(static_cast<std::uint32_t>(r.pieces));
     for (std::size_t k = source.args.size(); k-- > 0;)
       if (k != r.column_axis && k != r.row_axis) map.axes.push_back(static_cast<int>(k)), map.box.push_back(1);
     launch.maps.push_back(std::move(map));
@@ -129,17 +141,26 @@ void KernelPrinter::each_task(bool loading, const std::function<void()>& body) {
   line("#pragma unroll 1");
   open(fmt::format("for (long long task = blockIdx.x; task < {};{})", tasks, handed_out ? "" : " task += gridDim.x"));
   scopes_.emplace_back();
-  if (handed_out && loading) {
+  auto request = [&] {
+    line(fmt::format("next = (long long)atomicAdd((unsigned long long*){}, 1ull);", word({Word::counter, 0, 0})));
+  };
+  auto publish = [&] {
     // As many requests as tasks: the last one leaves the counter as it was.
-    line("long long next = 0;");
-    open("if (thread % 128 == 0)");
-    const std::string counter = word({Word::counter, 0, 0});
-    line(fmt::format("next = (long long)atomicAdd((unsigned long long*){}, 1ull);", counter));
-    line(fmt::format("if (next == {} - 1) *(unsigned long long*){} = 0;", tasks, counter));
+    line(fmt::format("if (next == {} - 1) *(unsigned long long*){} = 0;", tasks, word({Word::counter, 0, 0})));
     line("next += gridDim.x;");
     line("quern_mbarrier_wait(empty_slots + 8 * slot, slot_phase ^ 1);");
     line("slots[slot] = next;");
     line("quern_mbarrier_arrive(full_slots + 8 * slot);");
+  };
+  if (handed_out && loading && only_boxes_) {
+    // Asked for now, needed behind this task's loads.
+    line("long long next;");
+    request();
+  } else if (handed_out && loading) {
+    line("long long next = 0;");
+    open("if (thread % 128 == 0)");
+    request();
+    publish();
     close();
     if (!loads_alone().empty()) open(fmt::format("if (!({}))", loads_alone()));
     line(fmt::format("quern_barrier_sync({}, {});", kLoadingBarrier, loading_threads()));
@@ -151,6 +172,7 @@ void KernelPrinter::each_task(bool loading, const std::function<void()>& body) {
   body();
   if (handed_out) {
     if (loading) {
+      if (only_boxes_) publish();
       line("task = next;");
     } else {
       line("quern_mbarrier_wait(full_slots + 8 * slot, slot_phase);");
@@ -204,8 +226,26 @@ void KernelPrinter::decode_sections(std::size_t outer, bool longest_first) {
 // Loading.
 
 void KernelPrinter::loading_role() {
-  // One thread starts boxes; all of them copy what is no box.
   const std::string alone = loads_alone();
+  if (!alone.empty() && !widens()) {
+    // The usual case by itself: one thread with nothing but boxes to think of keeps ahead of three groups.
+    open(fmt::format("if ({})", alone));
+    open(fmt::format("if (thread == {})", 128 * kernel_.groups));
+    scopes_.emplace_back();
+    only_boxes_ = true;
+    each_fill(true, [&](const Ring& r) { fill_boxes(r); });
+    only_boxes_ = false;
+    scopes_.pop_back();
+    close();
+    close();
+    open("else");
+    scopes_.emplace_back();
+    each_fill(true, [&](const Ring& r) { fill(r); });
+    scopes_.pop_back();
+    close();
+    return;
+  }
+  // One thread starts boxes; all of them copy what is no box.
   if (!alone.empty()) open(fmt::format("if (thread % 128 == 0 || !({}))", alone));
   each_fill(true, [&](const Ring& r) { fill(r); });
   if (!alone.empty()) close();
@@ -260,12 +300,39 @@ std::string KernelPrinter::box_coordinates(const Ring& r, const std::string& pie
   const Node source = pool_[copied_read(pool_, *r.copy)];
   const Dim *rows = &dim_of(*r.copy, tile.dims[0]), *columns = &dim_of(*r.copy, tile.dims[1]);
   std::string coordinates;
-  for (const int axis : launch.maps[static_cast<std::size_t>(&r - schedule_->rings.data())].axes) {
-    const auto k = static_cast<std::size_t>(axis);
+  const std::vector<int>& axes = launch.maps[static_cast<std::size_t>(&r - schedule_->rings.data())].axes;
+  for (std::size_t i = 0; i < axes.size(); ++i) {
+    const auto k = static_cast<std::size_t>(axes[i]);
+    if (i > 0 && k == r.column_axis) {
+      coordinates += ", 0";  // the first piece of the columns
+      continue;
+    }
     const Expr start = pool_.substitute(source.args[k], {{rows->index, rows->begin}, {columns->index, columns->begin}});
     coordinates += fmt::format(", (int){}{}", value(start), k == r.column_axis ? piece : "");
   }
   return coordinates;
+}
+
+/// Starts the copy of the tile at hand, which comes in boxes; one thread.
+void KernelPrinter::start_boxes(const Ring& r) {
+  const std::size_t number = static_cast<std::size_t>(&r - schedule_->rings.data());
+  const std::int64_t boxes = is_one_box(r) ? 1 : r.pieces;
+  const std::string coordinates = box_coordinates(r, boxes > 1 ? fmt::format(" + {} * i", r.piece_columns()) : "");
+  line(fmt::format("quern_mbarrier_expect(full{0} + 8 * stage{0}, {1});", r.tile, r.bytes()));
+  if (boxes > 1) line("#pragma unroll");
+  line(fmt::format("{0}quern_tensor_load(ring{1} + stage{1} * {2}{3}, words.maps[{4}], full{1} + 8 * stage{1}{5});", boxes > 1 ? fmt::format("for (int i = 0; i < {}; ++i) ", boxes) : "",
+                   r.tile, r.bytes(), boxes > 1 ? fmt::format(" + i * {}", r.rows * 128) : "", number, coordinates));
+}
+
+void KernelPrinter::fill_boxes(const Ring& r) {
+  if (!r.copy->note.empty()) line(comment(r.copy->note));
+  open("");
+  scopes_.emplace_back();
+  line(fmt::format("quern_mbarrier_wait(empty{0} + 8 * stage{0}, phase{0} ^ 1);", r.tile));
+  start_boxes(r);
+  line(fmt::format("if (++stage{0} == {1}) stage{0} = 0, phase{0} ^= 1;", r.tile, r.stages));
+  scopes_.pop_back();
+  close();
 }
 
 void KernelPrinter::fill(const Ring& r) {
@@ -273,7 +340,6 @@ void KernelPrinter::fill(const Ring& r) {
   const OperandTile& tile = arranged_->operands.at(r.tile);
   const Node source = pool_[copied_read(pool_, *r.copy)];
   const auto from = static_cast<TensorId>(source.payload);
-  const std::size_t number = static_cast<std::size_t>(&r - schedule_->rings.data());
   if (!r.copy->note.empty()) line(comment(r.copy->note));
   open("");
   scopes_.emplace_back();
@@ -282,11 +348,7 @@ void KernelPrinter::fill(const Ring& r) {
   open(fmt::format("if ({})", comes_in_boxes(r)));
   open("if (thread % 128 == 0)");
   scopes_.emplace_back();
-  const std::string coordinates = box_coordinates(r, fmt::format(" + {} * i", r.piece_columns()));
-  line(fmt::format("quern_mbarrier_expect(full{0} + 8 * stage{0}, {1});", r.tile, r.bytes()));
-  line("#pragma unroll");
-  line(fmt::format("for (int i = 0; i < {0}; ++i) quern_tensor_load(ring{1} + stage{1} * {2} + i * {3}, words.maps[{4}], full{1} + 8 * stage{1}{5});", r.pieces, r.tile,
-                   r.bytes(), r.rows * 128, number, coordinates));
+  start_boxes(r);
   scopes_.pop_back();
   close();
   close();

@@ -49,6 +49,13 @@ bool map_numbers(const TensorMap& map, std::uint64_t address, const Extent& exte
     numbers.box[i] = map.box[i];
     if (i == 0 && elements != 1) return false;
     if (i == 0) continue;
+    if (map.axes[i] == map.axes[0]) {
+      if (n % map.box[0] != 0) return false;
+      numbers.extents[0] = map.box[0];
+      numbers.extents[i] = static_cast<std::uint64_t>(n) / map.box[0];
+      numbers.strides[i - 1] = static_cast<std::uint64_t>(map.box[0]) * map.element_bytes;
+      continue;
+    }
     if (elements < 0 || elements % unit != 0 || elements >= std::int64_t{1} << 39) return false;
     numbers.strides[i - 1] = static_cast<std::uint64_t>(elements * map.element_bytes);
   }
