@@ -8,7 +8,7 @@
 namespace quern::runtime::aot {
 namespace {
 
-constexpr std::uint64_t kVersion = 3;
+constexpr std::uint64_t kVersion = 4;  // 4: maps may have their fastest axis twice
 
 /// Changes when an operator is added or moved: images name operators by number.
 constexpr std::uint64_t operator_fingerprint() {
