@@ -526,13 +526,14 @@ void KernelPrinter::walk(const std::vector<Step>& steps, bool whole) {
 
 namespace {
 
-/// Whether the nest ends early in some blocks and reads memory at its points.
+/// Whether the nest ends early in some blocks and reads memory at its points, not the same everywhere.
 bool tests_reads(const Program& program, const Nest& nest, const std::set<Expr>& ends) {
   if (std::none_of(nest.dims.begin(), nest.dims.end(), [&](const Dim& d) { return ends.contains(d.end); })) return false;
   bool reads = false;
   for (const tile::Update& u : nest.updates)
     compiler::for_each_node(program.pool, u.body, [&](Expr e) {
-      reads |= program.pool[e].op == Op::read && program.tensors[static_cast<TensorId>(program.pool[e].payload)].role != Role::scratch;
+      const bool varies = std::any_of(nest.dims.begin(), nest.dims.end(), [&](const Dim& d) { return program.pool.depends_on(e, d.index); });
+      reads |= varies && program.pool[e].op == Op::read && program.tensors[static_cast<TensorId>(program.pool[e].payload)].role != Role::scratch;
     });
   return reads;
 }
