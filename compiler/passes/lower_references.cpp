@@ -69,7 +69,7 @@ std::optional<Expr> multiple_of_accumulator(ExprPool& pool, Expr e) {
 }  // namespace
 
 void GroupLowering::choose_references() {
-  if (plan_.groups == 0 || program_.annotations.precise) return;
+  if (plan_.groups == 0 || !plan_.references || program_.annotations.precise) return;
   const IndexId stream = *plan_.stream;
   for (const Stage& y : group_.stages) {
     if (y.form != Form::reduce || y.reducer != Reducer::max || y.targets.size() != 1 || !y.reduces(stream)) continue;

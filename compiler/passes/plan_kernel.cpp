@@ -274,6 +274,7 @@ struct Planner {
         plan.groups = roles.groups;
         plan.matrix = true;
         plan.column_groups = roles.column_groups;
+        plan.references = roles.references;
         plan.blocks[*plan.lane] = 64 * roles.groups / roles.column_groups;
         if (row) plan.blocks[*row] = roles.columns;
         plan.stream = choose_stream();

@@ -20,6 +20,7 @@ struct RoleShape {
   std::int64_t stream_block = 64;   // of a streamed index
   std::int64_t columns = 256;       // of a product's result
   int column_groups = 1;            // as in tile::Kernel
+  bool references = true;           // sums may be made with references (lower_references.cpp), which take registers
 };
 
 struct KernelPlan {
@@ -35,6 +36,7 @@ struct KernelPlan {
   bool f32 = false;                             // GPU: every stage with reuse reduces f32 to results in registers
   bool merges = false;                          // GPU: sums few parts; what they share is cheap
   int groups = 0, column_groups = 1;            // as in tile::Kernel
+  bool references = true;                       // as in RoleShape
   ir::Expr when;                                // sizes that it is for; none: all
 };
 

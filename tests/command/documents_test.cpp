@@ -43,21 +43,6 @@ TEST_CASE("the C++ of the README is that of the example") {
   }
 }
 
-TEST_CASE("the C and the CMake lines of the README are those of programs that the tests build") {
-  const std::string root = QUERN_SOURCE_DIR;
-  const auto stands_in = [&](const char* fence, const std::string& file) {
-    const std::string text = content_of(root + file);
-    const auto found = blocks(content_of(root + "/README.md"), fence);
-    REQUIRE(found.size() == 1);
-    for (const std::string& line : found[0]) {
-      INFO(line);
-      CHECK(text.find(line + "\n") != std::string::npos);
-    }
-  };
-  stands_in("```c", "/examples/ahead_of_time.c");
-  stands_in("```cmake", "/tests/install/consumer/CMakeLists.txt");
-}
-
 TEST_CASE("the commands of the README run") {
   const std::string root = QUERN_SOURCE_DIR;
   const Folder folder;

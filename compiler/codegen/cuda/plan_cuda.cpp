@@ -3,6 +3,7 @@
 #include "compiler/codegen/cuda/plan_cuda.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "compiler/codegen/cuda/arrange.h"
 #include "compiler/codegen/cuda/roles.h"
@@ -36,12 +37,15 @@ std::vector<RoleShape> wide_shapes_for(const ir::Program& program, tile::Kernel 
   return shapes;
 }
 
-bool fits(const ir::Program& program, const tile::Kernel& kernel, const Target& target) {
-  if (kernel.groups == 0) return false;
+/// What registers_for_scores says, if the kernel fits.
+std::optional<int> fits(const ir::Program& program, const tile::Kernel& kernel, const Target& target) {
+  if (kernel.groups == 0) return std::nullopt;
   const auto arrangement = arrange(program, kernel);
-  if (!arrangement) return false;
+  if (!arrangement) return std::nullopt;
   const auto schedule = schedule_roles(program, kernel, *arrangement, target.shared_bytes, nullptr);
-  return schedule && registers_held(*arrangement) + registers_for_scores(program, *schedule, *arrangement) <= registers_allowed(kernel.groups);
+  if (!schedule) return std::nullopt;
+  const int scores = registers_for_scores(program, *schedule, *arrangement);
+  return registers_held(*arrangement) + scores <= registers_allowed(kernel.groups) ? std::optional(scores) : std::nullopt;
 }
 
 /// By kernel: blocks for roles, where they are possible.
@@ -56,8 +60,12 @@ std::map<std::size_t, RoleShape> choose_roles(const ir::Program& program, compil
       plan.roles = {{k, shape}};
       const tile::Module trial = compiler::lower_to_tiles(program, plan);
       if (trial.kernels.size() == plain.kernels.size() && trial.kernels[k].groups == 0) break;  // its plan asks for none
-      if (trial.kernels.size() != plain.kernels.size() || !fits(trial.program, trial.kernels[k], target)) continue;
+      if (trial.kernels.size() != plain.kernels.size()) continue;
+      const auto scores = fits(trial.program, trial.kernels[k], target);
+      if (!scores) continue;
       chosen[k] = shape;
+      // Values from memory leave no registers for references.
+      chosen[k].references = *scores < kScoresFromMemory;
       break;
     }
   }

@@ -441,17 +441,23 @@ int registers_for_scores(const Program& program, const Schedule& s, const Arrang
   for (const auto* steps : {&s.first, &s.steady})
     for (const Step& step : *steps) {
       if (step.kind != Step::run) continue;
-      for (const tile::Update& u : step.work.partial->updates)
+      for (const tile::Update& u : step.work.partial->updates) {
+        bool own_counts = false, functions = false;
         for (Expr e : {u.body, u.domain})
           if (e) compiler::for_each_node(program.pool, e, [&](Expr at) {
             const Node& n = program.pool[at];
             const bool varies = std::any_of(step.work.partial->dims.begin(), step.work.partial->dims.end(), [&](const tile::Dim& d) { return program.pool.depends_on(at, d.index); });
             dear |= varies && n.op == Op::read && !a.registers.contains(static_cast<TensorId>(n.payload)) && !a.elements.contains(static_cast<TensorId>(n.payload));
-            counts |= n.op == Op::cast && is_float(n.type) && !is_float(program.pool.type(n.args[0]));
+            own_counts |= n.op == Op::cast && is_float(n.type) && !is_float(program.pool.type(n.args[0]));
+            functions |= n.args.size() == 1 && is_float(n.type) && n.op != Op::cast && n.op != Op::neg && n.op != Op::read;
           });
+        counts |= own_counts;
+        // Functions of positions: both are in flight for several scores.
+        dear |= own_counts && functions;
+      }
     }
   // Without masks what indices become is kept for tests and values apart.
-  return dear || (counts && s.loop->masks.empty()) ? 56 : counts ? 4 : 0;
+  return dear || (counts && s.loop->masks.empty()) ? kScoresFromMemory : counts ? 4 : 0;
 }
 
 int registers_allowed(int groups) { return groups >= 3 ? 128 : 208; }

@@ -80,7 +80,9 @@ std::optional<Schedule> schedule_roles(const ir::Program& program, const tile::K
 
 /// 32-bit registers that each computing thread holds in sums, packed factors and other tiles while products are under way.
 int registers_held(const Arrangement& arrangement);
-/// What values read from memory and indices that become floats take beside them while scores are worked on.
+/// What values read from memory and indices that become floats take beside them while scores are worked on; the former at least
+/// kScoresFromMemory.
+inline constexpr int kScoresFromMemory = 56;
 int registers_for_scores(const ir::Program& program, const Schedule& schedule, const Arrangement& arrangement);
 /// What a computing thread can hold beside its other values before ptxas spills or serialises products (measured with
 /// CUDA 13.0: 208 of 240 registers with two groups, 128 of 160 with three).

@@ -207,10 +207,13 @@ std::string verify(const Program& program, const Schedule& s, const Arrangement&
   // Widening warps take tiles in the order in which they are filled, so one place for bytes is enough.
   for (const Ring& r : s.rings)
     if (r.widened() && r.raw_stages < 1) return fmt::format("tile {} has no place for its bytes", r.tile);
-  for (int blocks = 0; blocks <= 3; ++blocks)
-    for (int begin = 0; begin <= (s.loop->own ? blocks : 0); ++begin)
-      for (int end = s.loop->own ? begin : blocks; end <= blocks; ++end)
+  for (int blocks = 0; blocks <= 3; ++blocks) {
+    if (std::string fault = Walk(program.pool, s, a, blocks, 0, blocks).fault(); !fault.empty()) return fault;
+    if (!s.loop->own) continue;
+    for (int begin = 0; begin <= blocks; ++begin)
+      for (int end = begin; end <= blocks; ++end)
         if (std::string fault = Walk(program.pool, s, a, blocks, begin, end).fault(); !fault.empty()) return fault;
+  }
   return {};
 }
 
