@@ -100,10 +100,11 @@ void GroupLowering::choose_references() {
     for (const Stage* s : sums)
       if (const auto body = of_maximum.replaced(pool_, s->body, maximum, reference); body && fits) bodies.push_back(*body);
     if (bodies.size() != sums.size()) continue;
-    // The reference is finite from the start, and `previous` is the one of the block before.
+    // `previous` is the reference of the block before. The first block takes its own maximum, so that what is made of it alone
+    // is as exact as without references; finite, as it is subtracted.
     references_.insert(reference);
     own.reference = reference;
-    own.reference_start = of_maximum.start;
+    own.reference_start = pool_.real(-0x1.fffffep127, program_.tensors[reference].type);
     const Expr before = pool_.read(own.previous, pool_[of_previous.value].type, pool_[pool_[of_previous.value].args[2]].args);
     const Expr change = pool_.rewrite(factor, [&](Expr x) { return x == of_previous.value ? before : Expr{}; });
     const Node bounded = pool_[change];

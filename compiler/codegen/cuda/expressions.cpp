@@ -109,9 +109,10 @@ std::optional<std::pair<Expr, double>> KernelPrinter::scaled_sum(Expr e) const {
   return std::pair{e, factor};
 }
 
-/// exp2((score - from) * by) on fragments, where the score is a sum of products or was rounded on its way from one.
+/// exp2((score - from) * by) in kernels with roles, where the score is a sum of products or was rounded on its way from one. Elsewhere
+/// the largest score has a weight of exactly 1.
 std::optional<KernelPrinter::ScaledDifference> KernelPrinter::scaled_difference(Expr e) const {
-  if (!in_fragment_ || program_.annotations.precise || pool_[e].op != Op::exp2 || pool_[e].type != DType::f32) return std::nullopt;
+  if (!in_fragment_ || !schedule_ || program_.annotations.precise || pool_[e].op != Op::exp2 || pool_[e].type != DType::f32) return std::nullopt;
   const Node& product = pool_[pool_[e].args[0]];
   if (product.op != Op::mul) return std::nullopt;
   for (std::size_t side = 0; side < 2; ++side) {
