@@ -3,9 +3,11 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdlib>
 #include <deque>
@@ -19,18 +21,27 @@ namespace {
 
 struct Queue {
   std::mutex mutex;
-  std::condition_variable more, idle;
+  std::condition_variable more, idle, changed;
   std::deque<std::function<void()>> work;
   int threads = 0, waiting = 0, under_way = 0;
-  bool ending = false;
+  bool leaving = false;   // the main thread has ended its thread-local objects: exit() goes on with its handlers, or it was pthread_exit()
+  bool ending = false;    // exit() has called its handlers
   int registered = 0;
+
+  /// Nothing new begins between `leaving` and `ending`. After pthread_exit() work goes on, a little later.
+  void see_whether_ending(std::unique_lock<std::mutex>& lock) {
+    if (leaving && !changed.wait_for(lock, std::chrono::seconds(2), [&] { return ending || !leaving; })) leaving = false;
+  }
 
   void serve() {
     std::unique_lock lock(mutex);
     for (;;) {
       ++waiting;
       idle.notify_all();
-      more.wait(lock, [&] { return !work.empty() && !ending; });
+      do {
+        more.wait(lock, [&] { return !work.empty() && !ending; });
+        see_whether_ending(lock);
+      } while (work.empty() || ending);
       --waiting;
       std::function<void()> next = std::move(work.front());
       work.pop_front();
@@ -47,14 +58,25 @@ std::atomic<Queue*>& process_queue() {
   return queue;
 }
 
-/// Runs any number of times.
-void finish() {
+void finish(bool Queue::*what) {
   Queue* queue = process_queue().load();
   if (!queue) return;
   std::unique_lock lock(queue->mutex);
-  queue->ending = true;
+  queue->*what = true;
+  queue->changed.notify_all();
   queue->idle.wait(lock, [&] { return queue->waiting == queue->threads && queue->under_way == 0; });
 }
+
+/// Runs any number of times.
+void at_exit() { finish(&Queue::ending); }
+
+struct OfMain {
+  bool made = false;
+  ~OfMain() { finish(&Queue::leaving); }
+};
+thread_local OfMain of_main;
+/// Objects like this one are made on the main thread, or on whichever opens the library.
+[[maybe_unused]] const bool main_is_watched = gettid() == getpid() && (of_main.made = true);
 
 Queue& queue_of_process() {
   static const int once = pthread_atfork(nullptr, nullptr, [] { process_queue().store(nullptr); });
@@ -75,7 +97,7 @@ void register_again(Queue& queue) {
     if (queue.ending || queue.registered == kMostRegistered) return;
     ++queue.registered;
   }
-  std::atexit(finish);
+  std::atexit(at_exit);
 }
 
 }  // namespace
@@ -83,7 +105,8 @@ void register_again(Queue& queue) {
 UnderWay::UnderWay() {
   Queue& queue = queue_of_process();
   register_again(queue);
-  std::lock_guard lock(queue.mutex);
+  std::unique_lock lock(queue.mutex);
+  queue.see_whether_ending(lock);
   if (queue.ending) throw Error(Code::unsupported, "error: the process is ending");
   ++queue.under_way;
 }
@@ -96,12 +119,7 @@ UnderWay::~UnderWay() {
   queue.idle.notify_all();
 }
 
-bool UnderWay::renew() {
-  Queue& queue = queue_of_process();
-  register_again(queue);
-  std::lock_guard lock(queue.mutex);
-  return queue.ending;
-}
+void UnderWay::renew() { register_again(queue_of_process()); }
 
 void later(std::function<void()> work) {
   Queue& queue = queue_of_process();

@@ -111,7 +111,9 @@ void read_report(const std::string& log, CompiledText& into) {
 }
 
 CompiledText compile_nvrtc(const std::string& text, const quern::cuda::Target& target) {
+  const UnderWay under_way;  // a process that ends waits for NVRTC
   const Nvrtc& n = nvrtc();
+  UnderWay::renew();
   const auto start = std::chrono::steady_clock::now();
   std::string architecture = quern::cuda::name_of(target);
   if (!n.architectures.empty() && !std::binary_search(n.architectures.begin(), n.architectures.end(), target.sm)) {
@@ -126,9 +128,7 @@ CompiledText compile_nvrtc(const std::string& text, const quern::cuda::Target& t
   if (const int result = n.nvrtcCreateProgram(&raw, text.c_str(), "kernel.cu", 0, nullptr, nullptr); result != 0)
     throw Error(result == kNvrtcOutOfMemory ? Code::out_of_memory : Code::internal, fmt::format("error: NVRTC: {}", n.nvrtcGetErrorString(result)));
   const std::unique_ptr<_nvrtcProgram, Destroy> program(raw, Destroy{&n});
-  // A process that ends meanwhile waits; where NVRTC asks, the compile is given up.
-  const UnderWay under_way;
-  if (n.nvrtcSetFlowCallback) n.nvrtcSetFlowCallback(raw, [](void*, void*) { return UnderWay::renew() ? 1 : 0; }, nullptr);
+  if (n.nvrtcSetFlowCallback) n.nvrtcSetFlowCallback(raw, [](void*, void*) { return UnderWay::renew(), 0; }, nullptr);
   const int result = n.nvrtcCompileProgram(raw, static_cast<int>(std::size(options)), options);
   CompiledText compiled;
   compiled.log = fetch(raw, n.nvrtcGetProgramLogSize, n.nvrtcGetProgramLog);
