@@ -270,8 +270,11 @@ class KernelPrinter {
   void fragment_nest(const tile::Nest& nest);
   bool is_in_parts(ir::TensorId tensor) const;
   void combine_parts(const tile::For& loop);
-  bool stores_quads(const tile::Nest& nest, const tile::Dim& dim) const;  // these three: quads.cpp
+  bool stores_quads(const tile::Nest& nest, const tile::Dim& dim) const;  // these five: quads.cpp
+  std::map<std::size_t, std::pair<ir::Expr, ir::Expr>> take_common_choices(tile::Nest& nest);
   void quad_nest(const tile::Nest& nest, const tile::Dim& row, const tile::Dim& column, bool along_rows);
+  void store_through(const Ring& r, const tile::Update& u, const std::string& words, const tile::Dim& row, const tile::Dim& column, const std::string& row_limit,
+                     const std::string& columns);
   void quad_words(const tile::Nest& nest, const tile::Dim& column, const std::string& column_limit,
                   const std::map<std::size_t, std::string>& words, const std::string& at);
   void contraction_nest(const tile::Nest& nest);
@@ -407,6 +410,7 @@ class KernelPrinter {
   std::optional<Schedule> schedule_;
   std::set<ir::Expr> loop_ends_;        // of the loop's blocks that may end early
   std::string is_whole_;                // a variable: the block at hand is whole; empty: known from where it stands
+  std::optional<ir::TensorId> through_;   // of the step at hand (Work::through)
   std::vector<const tile::Nest*> flying_;  // products under way, oldest first
   bool in_fragment_ = false;
   std::map<const tile::For*, std::set<ir::TensorId>> part_sums_;  // of loops that are not yet done

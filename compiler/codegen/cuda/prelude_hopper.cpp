@@ -77,6 +77,17 @@ __device__ __forceinline__ void quern_tensor_load(unsigned to, const quern_map& 
                : : "r"(to), "l"(&map), "r"(barrier), "r"(c0), "r"(c1), "r"(c2), "r"(c3), "r"(c4) : "memory");
 }
 
+// Four 8 x 8 matrices of 16-bit values to shared memory: lanes 8i .. 8i + 7 give the rows (16 bytes each) of the i-th, whose
+// values lanes hold as fragments are held. Warp-wide.
+__device__ __forceinline__ void quern_stmatrix_x4(unsigned shared_address, const unsigned (&r)[4]) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" : : "r"(shared_address), "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3]) : "memory");
+}
+
+// 16 bytes to global memory in one instruction, whatever the compiler knows of the address.
+__device__ __forceinline__ void quern_store_16_bytes(void* to, const uint4& x) {
+  asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" : : "l"(to), "r"(x.x), "r"(x.y), "r"(x.z), "r"(x.w) : "memory");
+}
+
 // Registers of each thread of a warp group: given back, or taken (waits until they are free).
 template <int registers> __device__ __forceinline__ void quern_fewer_registers() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" : : "n"(registers)); }
 template <int registers> __device__ __forceinline__ void quern_more_registers() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" : : "n"(registers)); }
@@ -105,7 +116,7 @@ __device__ __forceinline__ unsigned long long quern_operand(unsigned address, un
   return 1ull << 62 | (unsigned long long)(1024 >> 4) << 32 | (unsigned long long)(lead >> 4) << 16 | (unsigned long long)((address & 0x3ffff) >> 4);
 }
 // The place of an element in an operand tile of `rows` rows: pieces of 64 columns, 16-byte units swizzled.
-__device__ __forceinline__ int quern_swizzled(int rows, int row, int column) { return column / 64 * rows * 64 + row * 64 + ((column / 8 % 8) ^ (row % 8)) * 8 + column % 8; }
+__device__ __forceinline__ int quern_swizzled(unsigned rows, unsigned row, unsigned column) { return column / 64 * rows * 64 + row * 64 + ((column / 8 % 8) ^ (row % 8)) * 8 + column % 8; }
 #ifndef QUERN_EMULATED
 )";
   text += kFixed;

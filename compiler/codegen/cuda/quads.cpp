@@ -37,7 +37,25 @@ bool KernelPrinter::stores_quads(const Nest& nest, const Dim& dim) const {
   return !stored.empty() && !again;
 }
 
-void KernelPrinter::quad_nest(const Nest& nest, const Dim& row, const Dim& column, bool along_rows) {
+/// What is chosen for all points alike is chosen behind them: `where(c, x, k)` is stored as x; then, by update, (c, k).
+std::map<std::size_t, std::pair<Expr, Expr>> KernelPrinter::take_common_choices(Nest& nest) {
+  std::map<std::size_t, std::pair<Expr, Expr>> choices;
+  for (std::size_t i = 0; i < nest.updates.size(); ++i) {
+    Update& u = nest.updates[i];
+    Expr at = u.body;
+    if (pool_[at].op == Op::cast && pool_[pool_[at].args[0]].op == Op::where) at = pool_[at].args[0];
+    const Node n = pool_[at];
+    if (in_registers(u.target) || n.op != Op::where || pool_[n.args[2]].op != Op::constant || touches_memory(n.args[0]) || touches_memory(n.args[1])) continue;
+    if (std::any_of(nest.dims.begin(), nest.dims.end(), [&](const Dim& d) { return pool_.depends_on(n.args[0], d.index); })) continue;
+    choices[i] = {n.args[0], n.args[2]};
+    u.body = at == u.body ? n.args[1] : pool_.cast(n.args[1], pool_.type(u.body));
+  }
+  return choices;
+}
+
+void KernelPrinter::quad_nest(const Nest& given, const Dim& row, const Dim& column, bool along_rows) {
+  Nest nest = given;
+  const auto choices = take_common_choices(nest);
   const Arrangement& a = *arranged_;
   const int tiles = a.column_tiles.at(column.index);
   std::set<TensorId> written;
@@ -47,12 +65,14 @@ void KernelPrinter::quad_nest(const Nest& nest, const Dim& row, const Dim& colum
     reads |= touches_memory(u.body);
   }
   const std::string row_limit = limit_text(row, a.rows()), column_limit = limit_text(column, a.columns(column.index));
-  std::map<std::size_t, std::string> words;  // by update
+  const Ring* through = !along_rows && through_ && ring_of(*through_).pieces * 64 >= (tiles + 3) / 4 * 32 ? &ring_of(*through_) : nullptr;
+  std::map<std::size_t, std::string> words;  // by update, in pieces of four
+  const int pieces = along_rows ? tiles / 2 : (tiles + 3) / 4;
   const auto declare_words = [&] {
     for (std::size_t i = 0; i < nest.updates.size(); ++i) {
       if (in_registers(nest.updates[i].target)) continue;
       words[i] = fresh("words");
-      line(fmt::format("unsigned {}[{}][4] = {{}};", words[i], along_rows ? tiles / 2 : (tiles + 3) / 4));
+      line(fmt::format("unsigned {}{}[{}][4] = {{}};", words[i], through ? "[2]" : "", pieces));
     }
   };
   // All words of a row. Rows that do not exist are not read, nor are such columns.
@@ -64,8 +84,16 @@ void KernelPrinter::quad_nest(const Nest& nest, const Dim& row, const Dim& colum
     for (const Update& u : nest.updates) hoist(u.body, column.index, written);
     line("#pragma unroll");
     open(fmt::format("for (int ct = 0; ct < {}; ++ct)", tiles));
-    quad_words(nest, column, reads ? column_limit : "", words, along_rows ? "[ct / 2][ct % 2 * 2 + h]" : "[ct / 4][ct % 4]");
+    quad_words(nest, column, reads ? column_limit : "", words, along_rows ? "[ct / 2][ct % 2 * 2 + h]" : through ? "[h][ct / 4][ct % 4]" : "[ct / 4][ct % 4]");
     close();
+    for (const auto& [i, choice] : choices) {
+      const std::string k = cast_text(pool_.type(choice.second), DType::f32, value(choice.second));
+      open(fmt::format("if (!({}))", value(choice.first)));
+      line("#pragma unroll");
+      line(fmt::format("for (int at = 0; at < {0}; ++at) {1}{2}[at / 4][at % 4] = {3}x2_bits({4}, {4});", pieces * 4, words.at(i), through ? "[h]" : "",
+                       program_.tensors[nest.updates[i].target].type == DType::bf16 ? "bf16" : "f16", k));
+      close();
+    }
     scopes_.pop_back();
     if (guarded) close();
   };
@@ -95,13 +123,20 @@ void KernelPrinter::quad_nest(const Nest& nest, const Dim& row, const Dim& colum
     open(fmt::format("for (int piece = 0; piece < {}; ++piece)", pieces));
     scopes_.emplace_back();
   };
-  if (!along_rows) {
-    const std::string columns = column_limit.empty() ? std::to_string(a.columns(column.index)) : column_limit;
+  const std::string columns = column_limit.empty() ? std::to_string(a.columns(column.index)) : column_limit;
+  if (through) {
+    declare_words();
+    open_rows(row);
+    fill_words();
+    close_loops();
+    line("quern_barrier_sync(8 + group, 128);  // nobody's products read the tile");
+    for (const auto& [i, name] : words) store_through(*through, nest.updates[i], name, row, column, row_limit, columns);
+  } else if (!along_rows) {
     open_rows(row);
     declare_words();
     fill_words();
     line(fmt::format("const int columns = {};", row_limit.empty() ? columns : fmt::format("d{} < {} ? {} : 0", row.index, row_limit, columns)));
-    open_pieces((tiles + 3) / 4);
+    open_pieces(pieces);
     store_words(first_column(column.index) + "piece * 32 + side * 16", fmt::format("columns - d{}", column.index));
     scopes_.pop_back();
     close();
@@ -117,7 +152,7 @@ void KernelPrinter::quad_nest(const Nest& nest, const Dim& row, const Dim& colum
     fill_words();
     scopes_.pop_back();
     close();
-    open_pieces(tiles / 2);
+    open_pieces(pieces);
     line("#pragma unroll");
     open("for (int j = 0; j < 4; ++j)");
     for (const auto& [i, name] : words) line(fmt::format("{0}[piece][j] = quern_transposed({0}[piece][j]);", name));
@@ -130,6 +165,68 @@ void KernelPrinter::quad_nest(const Nest& nest, const Dim& row, const Dim& colum
   }
   forget(row);
   forget(column);
+}
+
+/// Words of the warp's 16 rows to memory: each lane puts down what it has, and takes up 16 bytes of a row that follow each other.
+void KernelPrinter::store_through(const Ring& r, const Update& u, const std::string& words, const Dim& row, const Dim& column, const std::string& row_limit,
+                                  const std::string& columns) {
+  const int tiles = arranged_->column_tiles.at(column.index), units = (tiles + 1) / 2 * 2;  // pieces of 16 bytes in a row
+  open("");
+  scopes_.emplace_back();
+  line("__syncwarp();");
+  line("#pragma unroll");
+  open("for (int h = 0; h < 2; ++h)");
+  line("#pragma unroll");
+  line(fmt::format("for (int piece = 0; piece < {0}; ++piece) quern_stmatrix_x4(ring{1} + stage{1} * {2} + 2 * quern_swizzled({3}, {4} * 16 + h * 8 + lane % 8, piece * 32 + lane / 8 * 8), {5}[h][piece]);",
+                   (tiles + 3) / 4, r.tile, r.bytes(), r.rows, row_warp(), words));
+  close();
+  line("__syncwarp();");
+  line(fmt::format("const unsigned short* const tile = (const unsigned short*)(shared + (ring{0} - base) + stage{0} * {1});", r.tile, r.bytes()));
+  line(fmt::format("uint4 held[{}];", units / 2));
+  line("bool rest = false;");
+  // As many lanes to a row as divide its pieces. `body` may name the unit's place in the tile (`from`).
+  const int lanes = std::min(units & -units, 32), along = units / lanes;
+  const auto each_unit = [&](const char* unroll, const std::function<void()>& body) {
+    line(unroll);
+    open(fmt::format("for (int i = 0; i < {}; ++i)", units / 2));
+    scopes_.emplace_back();
+    for (const Dim* d : {&row, &column}) {
+      line(fmt::format("const int d{} = {};", d->index, d == &row ? fmt::format("{} * 16 + i / {} * {} + (unsigned)lane / {}", row_warp(), along, 32 / lanes, lanes)
+                                                                  : fmt::format("(i % {} * {} + (unsigned)lane % {}) * 8", along, lanes, lanes)));
+      line(fmt::format("const long long x{} = {} + d{};", d->index, value(d->begin), d->index));
+      indices_[d->index] = fmt::format("x{}", d->index);
+      local_begin_[d->index] = d->begin;
+    }
+    line(fmt::format("const unsigned short* const from = tile + quern_swizzled({}, d{}, d{});", r.rows, row.index, column.index));
+    body();
+    scopes_.pop_back();
+    close();
+  };
+  const auto declare_target = [&] {
+    line(fmt::format("unsigned short* const to = {} + ({});", tensor_pointer(u.target), offset_text(u.target, u.subscripts)));
+    line(fmt::format("const int valid = {}{} - d{}{};", row_limit.empty() ? "" : fmt::format("d{} < {} ? ", row.index, row_limit), columns, column.index, row_limit.empty() ? "" : " : 0"));
+    line("const bool at_once = valid >= 8 && ((unsigned long long)to & 15) == 0;");
+  };
+  each_unit("#pragma unroll", [&] {
+    declare_target();
+    line("held[i] = *(const uint4*)from;");
+    line("rest |= !at_once && valid > 0;");
+  });
+  open("if (rest)");
+  each_unit("#pragma unroll 1", [&] {
+    declare_target();
+    line("#pragma unroll 1");
+    line("for (int k = 0; k < 8 && !at_once && k < valid; ++k) to[k] = from[k];");
+  });
+  close();
+  line("quern_async_fence();  // the next copy to the tile comes behind this");
+  line("__syncwarp();");
+  each_unit("#pragma unroll", [&] {
+    declare_target();
+    line("if (at_once) quern_store_16_bytes(to, held[i]);");
+  });
+  scopes_.pop_back();
+  close();
 }
 
 /// Two columns of tile `ct`, rounded into word `at` of each store; columns beyond `column_limit`, if any, are not read.

@@ -566,6 +566,7 @@ void KernelPrinter::do_step(const Step& step, bool whole) {
       break;
     case Step::pack: pack_factor(*nest); break;
     case Step::run:
+      through_ = step.work.through;
       if (is_whole_.empty() || whole || (step.work.whole && (step.work.masked || !tests_reads(program_, *nest, loop_ends_)))) {
         statement(*nest);
         break;
@@ -583,6 +584,7 @@ void KernelPrinter::do_step(const Step& step, bool whole) {
       scopes_.pop_back(), close();
       break;
   }
+  through_.reset();
   whole_ends_.clear();
 }
 

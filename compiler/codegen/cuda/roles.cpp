@@ -46,6 +46,7 @@ class Scheduler {
   bool simple(const std::vector<Work>& work);
   bool overlap(const std::vector<Work>& work);
   bool give_stages();
+  std::optional<TensorId> tile_for_results() const;
   std::set<TensorId> operands_read(const Nest& nest) const;
   void run_unit(const std::vector<Work>& work, std::size_t i, std::vector<Step>& out);
   void place_masks(std::vector<Work>& work) const;
@@ -61,9 +62,9 @@ void Scheduler::place_masks(std::vector<Work>& work) const {
     for (const Nest& m : masks)
       for (const tile::Update& u : work[i].whole->updates)
         if (u.target == m.updates[0].target) at = i + 1;
-  for (std::size_t i = at; i < work.size(); ++i) work[i] = {work[i].whole, work[i].whole, true, work[i].elements};
+  for (std::size_t i = at; i < work.size(); ++i) work[i] = {work[i].whole, work[i].whole, true, work[i].elements, {}};
   std::vector<Work> placed;
-  for (const Nest& m : masks) placed.push_back({nullptr, &m, true, {}});
+  for (const Nest& m : masks) placed.push_back({nullptr, &m, true, {}, {}});
   work.insert(work.begin() + static_cast<std::ptrdiff_t>(at), placed.begin(), placed.end());
 }
 
@@ -168,7 +169,7 @@ bool Scheduler::units(const tile::Block& block, bool in_loop, std::vector<Work>&
           if (!add_ring(*n, in_loop)) return false;
           break;
         case NestKind::flat: return no("a nest has no place on fragments: " + n->note);
-        default: out.push_back({n, n, false, {}});
+        default: out.push_back({n, n, false, {}, {}});
       }
     } else if (const auto* i = std::get_if<tile::If>(&s.node); i && in_loop) {
       std::vector<Work> whole, partial;
@@ -179,7 +180,7 @@ bool Scheduler::units(const tile::Block& block, bool in_loop, std::vector<Work>&
       for (std::size_t k = 0; k < whole.size(); ++k) {
         if (is_contraction(whole[k]) != is_contraction(partial[k]) || whole[k].whole->updates[0].target != partial[k].whole->updates[0].target)
           return no("whole and partial blocks take different steps");
-        out.push_back({whole[k].whole, partial[k].whole, false, {}});
+        out.push_back({whole[k].whole, partial[k].whole, false, {}, {}});
       }
     } else {
       return no("a kernel with roles has one loop");
@@ -341,6 +342,19 @@ bool Scheduler::give_stages() {
   return true;
 }
 
+/// A left factor that waits for the task's end beside the next task's: its rows are the results' rows, each read by one warp.
+std::optional<TensorId> Scheduler::tile_for_results() const {
+  for (const Ring& r : result.rings) {
+    if (r.walked || r.stages < 2 || r.element_bytes != 2 || r.rows != 64 * kernel_.groups || a_.column_groups != 1 || a_.elements.contains(r.tile)) continue;
+    bool rows = false, others = false;
+    for (const auto& [nest, c] : a_.contractions)
+      for (std::size_t side = 0; side < c.tiles.size(); ++side)
+        if (c.tiles[side] == r.tile) (side == 1 && a_.operands.at(r.tile).dims[1] == c.inner ? rows : others) = true;
+    if (rows && !others) return r.tile;
+  }
+  return std::nullopt;
+}
+
 bool Scheduler::run() {
   std::vector<Work> before, inside, after;
   bool seen = false;
@@ -365,7 +379,7 @@ bool Scheduler::run() {
     if (a_.kinds.at(n) == NestKind::copy && !passed) {
       if (!add_ring(*n, false)) return false;
     } else if (a_.kinds.at(n) == NestKind::arranged) {
-      (passed ? after : before).push_back({n, n, false, {}});
+      (passed ? after : before).push_back({n, n, false, {}, {}});
     } else {
       return no("a nest has no place on fragments: " + n->note);
     }
@@ -398,9 +412,14 @@ bool Scheduler::run() {
     if (!simple(inside)) return false;
   }
   skip_blocks();
-  for (const Ring& r : result.rings) if (!r.walked) leave(Step::release, r.tile, result.after);
-  for (const Work& w : after) result.after.push_back({Step::run, 0, w, 0});
   if (!give_stages()) return false;
+  const std::optional<TensorId> through = tile_for_results();
+  for (const Ring& r : result.rings) if (!r.walked && r.tile != through) leave(Step::release, r.tile, result.after);
+  for (Work& w : after) {
+    w.through = through;
+    result.after.push_back({Step::run, 0, w, 0});
+  }
+  if (through) leave(Step::release, *through, result.after);
   why = verify(program_, result, a_);
   return why.empty();
 }

@@ -41,6 +41,8 @@ struct Work {
   const tile::Nest* partial = nullptr;
   bool masked = false;  // behind the masks: no tests, in no block
   std::vector<ir::TensorId> elements;  // tiles of rings that it reads at its points, not by products
+  // A tile that no product needs any longer: results may pass through the group's rows of it on their way to memory.
+  std::optional<ir::TensorId> through;
 };
 
 struct Step {

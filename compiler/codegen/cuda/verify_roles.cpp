@@ -113,6 +113,10 @@ class Walk {
           if (tiles_[t].awaits <= tiles_[t].at) report(fmt::format("tile {} is read before it is awaited", t));
           if (tiles_[t].releases > tiles_[t].at) report(fmt::format("tile {} is read after its release", t));
         }
+        if (const auto through = step.work.through) {
+          if (tiles_[*through].awaits <= tiles_[*through].at || tiles_[*through].releases > tiles_[*through].at) report(fmt::format("results pass through tile {}, which is not at hand", *through));
+          for (const Flying& f : flying_) if (f.reads.contains(*through)) report(fmt::format("results pass through tile {} while products read it", *through));
+        }
         for (const Nest* w : {step.work.whole, step.work.partial}) {
           if (!w) continue;
           for (const tile::Update& u : w->updates) {

@@ -46,6 +46,7 @@ inline void quern_mbarrier_expect(unsigned barrier, unsigned bytes, int line = _
 inline void quern_mbarrier_arrive(unsigned barrier, int line = __builtin_LINE()) { quern_machine->mbarrier_arrive(quern_machine, barrier, 0, line); }
 inline void quern_mbarrier_wait(unsigned barrier, unsigned parity, int line = __builtin_LINE()) { quern_machine->mbarrier_wait(quern_machine, barrier, parity, line); }
 inline void quern_async_fence() {}
+inline void quern_store_16_bytes(void* to, const uint4& x) { *static_cast<uint4*>(to) = x; }
 
 #define QUERN_LINE quern_emulated::Line line = quern_emulated::Line(__builtin_LINE())
 template <class Map>

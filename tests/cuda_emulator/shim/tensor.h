@@ -1,4 +1,4 @@
-// Bodies for compiler/codegen/cuda/prelude_tensor.cpp: products of the tensor cores, ldmatrix, cp.async. What a lane holds
+// Bodies for compiler/codegen/cuda/prelude_tensor.cpp: products of the tensor cores, ldmatrix, stmatrix (prelude_hopper.cpp), cp.async. What a lane holds
 // is said there.
 #pragma once
 
@@ -74,8 +74,31 @@ inline void load_matrices(const char* name, unsigned* r, unsigned address, int l
   }, line);
 }
 
+struct StoredMatrices {
+  const unsigned* r;
+  unsigned address;
+  int line;
+};
+
+/// stmatrix: the same the other way.
+inline void store_matrices(const char* name, const unsigned* r, unsigned address, int line) {
+  StoredMatrices mine{r, address, line};
+  together(name, 0xffffffffu, mine, [](StoredMatrices* const* lanes, unsigned) {
+    for (int i = 0; i < 4; ++i)
+      for (int row = 0; row < 8; ++row) {
+        unsigned m[4];
+        for (int q = 0; q < 4; ++q) m[q] = lanes[row * 4 + q]->r[i];
+        const StoredMatrices& to = *lanes[8 * i + row];
+        __builtin_memcpy(shared_memory(to.address, 16, 16, to.line), m, 16);
+      }
+  }, line);
+}
+
 }  // namespace quern_emulated
 
+inline void quern_stmatrix_x4(unsigned shared_address, const unsigned (&r)[4], int line = __builtin_LINE()) {
+  quern_emulated::store_matrices("quern_stmatrix_x4", r, shared_address, line);
+}
 inline void quern_mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], int line = __builtin_LINE()) {
   quern_emulated::multiply_halves<quern_emulated::bf16>("quern_mma_bf16", d, a, b, line);
 }
