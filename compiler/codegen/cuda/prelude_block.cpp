@@ -194,6 +194,19 @@ template <class T, int N> __device__ __forceinline__ void quern_store(T* to, con
   }
 }
 
+// What quern_store_quad stores where 16 bytes cannot go at once. A function of its own: every piece of every row calls it,
+// and inlined it was a third of the code of kernels with wide results.
+__device__ __noinline__ void quern_store_pairs(unsigned short* to, unsigned short* behind, int valid, int valid_behind, unsigned a, unsigned b, unsigned c, unsigned d) {
+#pragma unroll 1
+  for (int j = 0; j < 4; ++j) {
+    if (valid > 0) to[0] = (unsigned short)a;
+    if (valid > 1) to[1] = (unsigned short)(a >> 16);
+    a = b, b = c, c = d;
+    to = j == 1 ? behind : to + 8;
+    valid = j == 1 ? valid_behind : valid - 8;
+  }
+}
+
 // Twice 16 neighbours, of which valid[0] and valid[1] exist, by the four lanes of a quad: each holds, in word j, elements
 // 2 (lane % 4) and the next one of the j-th eight. Words change places so that lane % 4 = j holds the j-th eight, 16 bytes.
 // Warp-wide, all lanes.
@@ -212,13 +225,7 @@ __device__ __forceinline__ void quern_store_quad(unsigned short* const (&to)[2],
     const int at = part % 2 * 8;
     if (at < (upper ? valid[1] : valid[0])) *(uint4*)((upper ? to[1] : to[0]) + at) = x;
   } else {
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      quern_vector<unsigned short, 2> pair;
-      *(unsigned*)pair.at = own[j];
-      const int at = j % 2 * 8 + part * 2;
-      quern_store(to[j / 2] + at, pair, valid[j / 2] - at);
-    }
+    quern_store_pairs(to[0] + part * 2, to[1] + part * 2, valid[0] - part * 2, valid[1] - part * 2, own[0], own[1], own[2], own[3]);
   }
 }
 
@@ -227,6 +234,7 @@ __device__ __forceinline__ void quern_copy_8(unsigned short* to, const unsigned 
   if (valid >= 8 && step == 1 && ((unsigned long long)from & 15) == 0) {
     quern_cp_async_16(quern_shared_address(to), from, 16);
   } else {
+#pragma unroll 1
     for (int i = 0; i < 8; ++i) to[i] = i < valid ? from[i * step] : (unsigned short)0;
   }
 }

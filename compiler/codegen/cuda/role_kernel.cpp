@@ -264,6 +264,23 @@ void KernelPrinter::each_fill(bool loading, const std::function<void(const Ring&
     auto at = [&](const std::string& name, const std::function<void()>& body) { with_index(loop.index, name, body); };
     const bool overlapped = std::any_of(schedule_->rings.begin(), schedule_->rings.end(), [](const Ring& r) { return r.ahead; });
     fill_all(false, false, true);
+    if (overlapped && !only_boxes_) {
+      // Fills are long where threads copy: each is printed once, in a loop that is one step longer.
+      auto fill_if = [&](const std::string& condition, const std::string& name, bool ahead) {
+        open(fmt::format("if ({})", condition));
+        scopes_.emplace_back();
+        at(name, [&] { fill_all(true, ahead, false); });
+        scopes_.pop_back();
+        close();
+      };
+      line("#pragma unroll 1");
+      open(fmt::format("for (long long {0} = {1}; {0} < {2} + {3}; {0} += {3})", x, begin, end, loop.step));
+      fill_if(fmt::format("{} < {}", x, end), x, true);
+      line(fmt::format("const long long {0}_before = {0} - {1};", x, loop.step));
+      fill_if(fmt::format("{} > {}", x, begin), x + "_before", false);
+      close();
+      return;
+    }
     if (overlapped) open(fmt::format("if ({} < {})", begin, end));
     if (overlapped) at(begin, [&] { fill_all(true, true, false); });
     line(fmt::format("long long {} = {}{};", x, begin, overlapped ? fmt::format(" + {}", loop.step) : ""));
