@@ -126,6 +126,20 @@ KernelCache::Value KernelCache::find(const std::string& key) {
   return found->second->done ? found->second->value : nullptr;
 }
 
+bool KernelCache::forget(const std::string& key, const Value& value) {
+  Shard& shard = shard_of(key);
+  std::lock_guard lock(shard.mutex);
+  const auto found = shard.entries.find(key);
+  if (found == shard.entries.end()) return true;  // evicted
+  {
+    std::lock_guard entry_lock(found->second->mutex);
+    if (!found->second->done || found->second->value != value) return false;
+  }
+  shard.entries.erase(found);
+  --count_;
+  return true;
+}
+
 void KernelCache::evict() {
   const std::size_t capacity = capacity_.load();
   while (capacity != 0 && count_.load() > capacity) {

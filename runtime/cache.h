@@ -37,6 +37,8 @@ class KernelCache {
   Value get(const std::string& key, const Make& make, CacheCounters& counters);
   /// The value if it is there and finished, else null. Waits for nothing.
   Value find(const std::string& key);
+  /// Removes `key` unless its value is another than `value` by now; then false.
+  bool forget(const std::string& key, const Value& value);
 
   /// 0: no bound.
   void set_capacity(std::size_t entries);

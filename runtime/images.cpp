@@ -24,6 +24,20 @@ std::shared_ptr<const void> from_disk(disk::Store& store, const std::string& key
   return nullptr;
 }
 
+/// Compiled, loaded and stored.
+KernelCache::Made compiled(const std::string& key, const std::string& kernel, const ImageMaker& maker, const disk::ProcessStore& process) {
+  const std::string bytes = maker.compile();
+  std::string error;
+  auto made = maker.load(bytes, &error);
+  if (!made) throw Error(Code::internal, fmt::format("error: internal fault while loading kernel '{}': {}", kernel, error));
+  try {
+    if (process.store) process.store->write(key, kernel, bytes);
+  } catch (const std::bad_alloc&) {
+    // The kernel is there; only the next process has to compile again.
+  }
+  return {std::move(made), true};
+}
+
 }  // namespace
 
 std::shared_ptr<const void> image_of(const Signature& signature, const std::string& kernel, const ImageMaker& maker, Source* source) {
@@ -41,20 +55,32 @@ std::shared_ptr<const void> image_of(const Signature& signature, const std::stri
       throw Error(Code::not_prepared, fmt::format("error: kernel '{}' is not in the cache, which is frozen: no entry {} in '{}'{}", kernel, disk::digest_of(key),
                                                   process.store ? process.store->folder() : "(no folder)",
                                                   process.store && !process.store->warning().empty() ? "; " + process.store->warning() : ""));
-    const std::string bytes = maker.compile();
-    std::string error;
-    auto made = maker.load(bytes, &error);
-    if (!made) throw Error(Code::internal, fmt::format("error: internal fault while loading kernel '{}': {}", kernel, error));
     from = Source::compiler;
-    try {
-      if (process.store) process.store->write(key, kernel, bytes);
-    } catch (const std::bad_alloc&) {
-      // The kernel is there; only the next process has to compile again.
-    }
-    return {std::move(made), true};
+    return compiled(key, kernel, maker, process);
   }, uncounted);
   if (source) *source = from;
   return image;
+}
+
+void forget_image(const Signature& signature, const std::shared_ptr<const void>& image) {
+  const std::string key = signature.bytes();
+  // Somebody else's newer one stays.
+  if (!KernelCache::images_of_process().forget(key, image)) return;
+  if (const disk::ProcessStore& process = disk::process_store(); process.store) process.store->forget(key);
+}
+
+std::shared_ptr<const void> image_anew(const Signature& signature, const std::string& kernel, const ImageMaker& maker,
+                                       const std::shared_ptr<const void>& refused, const std::string& why) {
+  const disk::ProcessStore& process = disk::process_store();
+  if (process.mode == CacheMode::frozen) throw Error(Code::not_prepared, why + "; it stands in the cache, which is frozen");
+  forget_image(signature, refused);
+  const std::string key = signature.bytes();
+  CacheCounters uncounted;
+  return KernelCache::images_of_process().get(key, [&] {
+    auto made = compiled(key, kernel, maker, process);
+    ++KernelCache::of_process().totals().compiles;
+    return made;
+  }, uncounted);
 }
 
 }  // namespace quern::runtime

@@ -25,4 +25,11 @@ struct ImageMaker {
 /// messages. `source` (may be null) tells where it came from.
 std::shared_ptr<const void> image_of(const Signature& signature, const std::string& kernel, const ImageMaker& maker, Source* source);
 
+/// Instead of `refused`, which loaded and yet does not run here (`why`): its entry goes, and the image is compiled, once for all
+/// that share it. Throws Error(not_prepared) in frozen mode.
+std::shared_ptr<const void> image_anew(const Signature& signature, const std::string& kernel, const ImageMaker& maker,
+                                       const std::shared_ptr<const void>& refused, const std::string& why);
+/// An image that must not be found again: out of memory and off the disk.
+void forget_image(const Signature& signature, const std::shared_ptr<const void>& image);
+
 }  // namespace quern::runtime

@@ -40,11 +40,16 @@ GpuVariant::GpuVariant(const Variant& variant, const Binding& binding, const cha
 void GpuVariant::run(const Launch& launch) {
   gpu::Gpu& gpu = gpu::gpu_at(launch.options->gpu);
   const gpu::ModuleCall call{launch.tensors, launch.symbols, launch.scalars, static_cast<gpu::Stream>(launch.stream), true};
-  if (!launch.wait) return state_->module.launch(gpu, call);
-  gpu.require_alive();
-  gpu::check_facts(gpu, call.stream, state_->binding, launch.tensors);
-  const cpu::Status found = state_->module.run_and_wait(gpu, call);
-  if (found.state != 0) throw_data_error(state_->variant.program, found);
+  try {
+    if (!launch.wait) return state_->module.launch(gpu, call);
+    gpu.require_alive();
+    gpu::check_facts(gpu, call.stream, state_->binding, launch.tensors);
+    const cpu::Status found = state_->module.run_and_wait(gpu, call);
+    if (found.state != 0) throw_data_error(state_->variant.program, found);
+  } catch (const gpu::Refused& refused) {
+    throw Error(refused.code(), fmt::format("{}; make the object again by `quern compile --target {}`, with an NVRTC no newer than this driver, or install a newer driver",
+                                            refused.message(), quern::cuda::name_of(gpu.target())));
+  }
 }
 
 bool GpuVariant::runs_on(const quern::cuda::Target& target, int number) {

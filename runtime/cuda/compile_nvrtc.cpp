@@ -1,11 +1,10 @@
 // One NVRTC program per module. See compile_nvrtc.h.
 #include "runtime/cuda/compile_nvrtc.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <sstream>
 
@@ -77,10 +76,11 @@ constexpr int kNvrtcOutOfMemory = 1, kNvrtcCompilation = 6;
 }  // namespace
 
 void NvrtcFile::look() {
-  struct stat s {};
-  const bool there = stat(path.c_str(), &s) == 0;
-  bytes = there ? static_cast<std::int64_t>(s.st_size) : -1;
-  changed = there ? static_cast<std::int64_t>(s.st_mtim.tv_sec) * 1'000'000'000 + s.st_mtim.tv_nsec : -1;
+  std::error_code wrong;
+  const std::filesystem::path file = std::filesystem::canonical(path, wrong);
+  const std::uintmax_t size = wrong ? 0 : std::filesystem::file_size(file, wrong);
+  bytes = wrong ? -1 : static_cast<std::int64_t>(size);
+  name = wrong ? "" : file.filename().string();
 }
 
 void read_report(const std::string& log, CompiledText& into) {
@@ -141,7 +141,7 @@ CompiledText compile_nvrtc(const std::string& text, const quern::cuda::Target& t
   compiled.ptx = fetch(raw, n.nvrtcGetPTXSize, n.nvrtcGetPTX);
   drop_terminator(compiled.ptx);
   read_report(compiled.log, compiled);
-  compiled.made_by = {n.path, -1, -1, n.major, n.minor};
+  compiled.made_by = {n.path, "", -1, n.major, n.minor};
   compiled.made_by.look();
   compiled.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return compiled;

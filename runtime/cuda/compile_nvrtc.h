@@ -25,11 +25,12 @@ struct Remark {
 
 /// The compiler as a file, by which a later process sees that it is still the same without opening it.
 struct NvrtcFile {
-  std::string path;
-  std::int64_t bytes = -1, changed = -1;  // of the file: size, time of its last change in ns since 1970; -1: no such file
+  std::string path;        // as it was found
+  std::string name;        // what links lead to, without its folders: "libnvrtc.so.13.0.88"
+  std::int64_t bytes = -1; // of the file; -1: no such file
   int major = 0, minor = 0;
 
-  /// `bytes` and `changed` of `path` as it is now.
+  /// `name` and `bytes` of what stands at `path` now.
   void look();
 };
 

@@ -91,6 +91,22 @@ void Gpu::fail_lost() {
   throw Error(Code::device_lost, fmt::format("error: GPU {} ({}) was lost earlier ({}); start a new process to use it again", ordinal_, name_, lost_by_));
 }
 
+bool is_refusal(Result result) {
+  switch (result) {
+    case 1:    // INVALID_VALUE: not even an image
+    case 200:  // INVALID_IMAGE
+    case 209:  // NO_BINARY_FOR_GPU
+    case 218:  // INVALID_PTX
+    case 221:  // JIT_COMPILER_NOT_FOUND
+    case 222:  // UNSUPPORTED_PTX_VERSION
+    case 223:  // JIT_COMPILATION_DISABLED
+    case 300:  // INVALID_SOURCE
+    case 500:  // NOT_FOUND: a kernel of that name
+      return true;
+    default: return false;
+  }
+}
+
 int gpu_count() {
   int count = 0;
   if (const Driver& d = driver(); d.cuDeviceGetCount(&count) != kSuccess) return 0;

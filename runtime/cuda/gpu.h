@@ -54,6 +54,9 @@ class Gpu {
   std::string lost_by_;
 };
 
+/// Whether a result of loading says that the driver does not take the code: of another GPU, damaged, newer than the driver.
+bool is_refusal(Result result);
+
 /// How many GPUs there are. Throws Error(unsupported) without a driver.
 int gpu_count();
 /// Throws Error(unsupported) without a driver, Error(invalid_argument) when there is no GPU of this number.

@@ -2,7 +2,6 @@
 #include "runtime/cuda/gpu_image.h"
 
 #include <cmath>
-#include <cstdlib>
 
 #include <fmt/format.h>
 
@@ -12,6 +11,7 @@
 #include "runtime/aot/image.h"
 #include "runtime/byte_stream.h"
 #include "runtime/cuda/nvrtc.h"
+#include "runtime/cuda/nvrtc_files.h"
 
 namespace quern::runtime::gpu {
 namespace {
@@ -84,7 +84,8 @@ std::string pack(const GpuImage& image) {
   ByteWriter out;
   const NvrtcFile& by = compiled.made_by;
   out.text(by.path);
-  for (const std::int64_t n : {by.bytes, by.changed, std::int64_t{by.major}, std::int64_t{by.minor}}) out.number(n);
+  out.text(by.name);
+  for (const std::int64_t n : {by.bytes, std::int64_t{by.major}, std::int64_t{by.minor}}) out.number(n);
   out.text(compiled.cubin);
   out.text(compiled.cubin.empty() ? compiled.ptx : "");
   out.number(std::llround(compiled.seconds * 1e6));
@@ -112,8 +113,8 @@ std::shared_ptr<const GpuImage> unpack(std::string_view bytes, const Binding& bi
   CompiledText& compiled = image->compiled;
   NvrtcFile& by = compiled.made_by;
   by.path = in.text();
+  by.name = in.text();
   by.bytes = in.number();
-  by.changed = in.number();
   for (int* n : {&by.major, &by.minor}) *n = static_cast<int>(in.count(kMostOfAnything));
   compiled.cubin = in.text();
   compiled.ptx = in.text();
@@ -155,17 +156,19 @@ quern::cuda::CudaModule named(const quern::cuda::CudaModule& module, const ir::P
 }
 
 std::string outdated(const NvrtcFile& maker) {
-  const char* given = std::getenv("QUERN_NVRTC");
-  NvrtcFile now = maker;
-  now.path = given && *given ? given : maker.path;
-  now.look();
-  if (now.bytes == maker.bytes && now.changed == maker.changed) return {};
+  const std::vector<std::string> files = nvrtc_files();
+  if (files.empty()) return {};  // nothing here could make it anew
+  for (const std::string& path : files) {
+    NvrtcFile now{path, "", -1, 0, 0};
+    now.look();
+    if (now.bytes == maker.bytes && now.name == maker.name) return {};
+  }
   try {
     const Nvrtc& here = nvrtc();
     if (here.major == maker.major && here.minor == maker.minor) return {};
     return fmt::format("NVRTC {}.{} made it, NVRTC {}.{} ({}) is here", maker.major, maker.minor, here.major, here.minor, here.path);
   } catch (const Error&) {
-    return {};  // nothing here could make it anew
+    return {};  // it cannot be used
   }
 }
 

@@ -28,9 +28,9 @@ std::shared_ptr<const GpuImage> unpack(std::string_view bytes, const Binding& bi
 /// The module of the image with the names of `settled`.
 quern::cuda::CudaModule named(const quern::cuda::CudaModule& module, const ir::Program& settled);
 
-/// Why machine code of `maker` should be made anew: another version of NVRTC is here now. "" where its file is still the one
-/// that made the code, where another file has the same version, and where there is no NVRTC at all. Opens NVRTC only when that
-/// file is not what it was.
+/// Why machine code of `maker` should be made anew: another version of NVRTC would be found now (newer or older, the one that the
+/// user's environment names). "" where the file that would be found has the name and the size of the maker's, where it has its
+/// version, and where there is none. Opens NVRTC only when name or size is another.
 std::string outdated(const NvrtcFile& maker);
 
 }  // namespace quern::runtime::gpu

@@ -156,12 +156,19 @@ Module::Place& Module::place_on(Gpu& gpu, bool may_load) {
   auto place = std::make_unique<Place>(printed_.launches);
   place->gpu = &gpu;
   const std::string loading = "loading " + what();
-  gpu.require(d.cuLibraryLoadData(&place->library, compiled_.image().c_str(), nullptr, nullptr, 0, nullptr, nullptr, 0), loading);
+  // With lazy loading a driver may look at the code as late as at cuKernelGetFunction.
+  const auto taken = [&](Result result) {
+    if (is_refusal(result))
+      throw Refused(fmt::format("error: GPU {} ({}, driver of CUDA {}) refuses the machine code of {}, which was made for {}: {}", gpu.ordinal(), gpu.name(),
+                                version_text(d.version), what(), quern::cuda::name_of(target_), text_of(d, result)));
+    gpu.require(result, loading);
+  };
+  taken(d.cuLibraryLoadData(&place->library, compiled_.image().c_str(), nullptr, nullptr, 0, nullptr, nullptr, 0));
   try {
     for (const quern::cuda::KernelLaunch& launch : printed_.launches) {
       Kernel kernel = nullptr;
       Function function = nullptr;
-      gpu.require(d.cuLibraryGetKernel(&kernel, place->library, launch.entry.c_str()), loading);
+      taken(d.cuLibraryGetKernel(&kernel, place->library, launch.entry.c_str()));
       int most = kSharedWithoutAsking;
       std::int64_t constant = 0;
       const bool may_need_more = launch.shared_bytes && !(program_.pool.is_integer_constant(launch.shared_bytes, &constant) && constant <= most);
@@ -172,7 +179,7 @@ Module::Place& Module::place_on(Gpu& gpu, bool may_load) {
         gpu.require(d.cuKernelSetAttribute(kMaxDynamicShared, most, kernel, gpu.id()), loading);
       }
       // Now rather than at the first launch, which may be inside a capture.
-      gpu.require(d.cuKernelGetFunction(&function, kernel), loading);
+      taken(d.cuKernelGetFunction(&function, kernel));
       place->functions.push_back(function);
       place->most_shared.push_back(most);
     }

@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include <quern/error.h>
+
 #include "compiler/codegen/cpu/abi.h"
 #include "compiler/codegen/cuda/compile_cuda.h"
 #include "runtime/bind.h"
@@ -26,6 +28,12 @@ struct ModuleCall {
   bool may_allocate = true;                    // false: Error(not_prepared) where memory would be needed
 };
 
+/// The driver does not take the machine code: of another GPU, damaged, newer than the driver. Nothing ran.
+struct Refused : Error {
+  explicit Refused(const std::string& message) : Error(Code::unsupported, message) {}
+};
+
+/// Loading is lazy, at the first `prepare` or launch on a GPU: these throw Refused.
 class Module {
  public:
   /// `binding` is of the program that `printed` was printed from.

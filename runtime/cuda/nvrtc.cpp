@@ -14,45 +14,12 @@
 
 #include <quern/error.h>
 
+#include "runtime/cuda/nvrtc_files.h"
+
 namespace quern::runtime::gpu {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr const char* kNames[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"};
-
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value ? value : "";
-}
-
-/// lib/pythonX.Y/site-packages below a prefix, and the folders in which wheels put NVRTC.
-void add_wheels(const fs::path& packages, std::vector<fs::path>& folders) {
-  for (const char* inside : {"nvidia/cu13/lib", "nvidia/cuda_nvrtc/lib"}) folders.push_back(packages / inside);
-}
-
-std::vector<fs::path> folders() {
-  std::vector<fs::path> found;
-  for (const char* variable : {"CUDA_HOME", "CUDA_PATH"})
-    if (const std::string home = environment(variable); !home.empty())
-      for (const char* inside : {"lib64", "lib", "targets/x86_64-linux/lib"}) found.push_back(fs::path(home) / inside);
-  for (const char* folder : {"/usr/local/cuda/lib64", "/usr/local/cuda/targets/x86_64-linux/lib"}) found.emplace_back(folder);
-  for (const char* variable : {"CONDA_PREFIX", "VIRTUAL_ENV"}) {
-    const std::string prefix = environment(variable);
-    if (prefix.empty()) continue;
-    found.push_back(fs::path(prefix) / "lib");
-    std::error_code ignored;
-    for (const auto& entry : fs::directory_iterator(fs::path(prefix) / "lib", ignored))
-      if (entry.path().filename().string().starts_with("python")) add_wheels(entry.path() / "site-packages", found);
-  }
-  const std::string python = environment("PYTHONPATH");
-  for (std::size_t at = 0; at < python.size();) {
-    const std::size_t end = std::min(python.find(':', at), python.size());
-    if (end > at) add_wheels(python.substr(at, end - at), found);
-    at = end + 1;
-  }
-  return found;
-}
 
 /// Fills `n` from `library`; what is wrong with it, or "".
 std::string take(void* library, Nvrtc& n) {
@@ -96,14 +63,14 @@ std::string open(Nvrtc& n) {
     n = {};
     return false;
   };
-  if (const std::string given = environment("QUERN_NVRTC"); !given.empty()) {
+  if (const std::string given = environment_text("QUERN_NVRTC"); !given.empty()) {
     if (attempt(given)) return {};
     return "NVRTC, which QUERN_NVRTC names, cannot be used:" + tried;
   }
-  for (const char* name : kNames)
+  for (const char* name : kNvrtcNames)
     if (attempt(name)) return {};
-  for (const fs::path& folder : folders()) {
-    for (const char* name : kNames) {
+  for (const fs::path& folder : nvrtc_folders()) {
+    for (const char* name : kNvrtcNames) {
       std::error_code ignored;
       if (fs::exists(folder / name, ignored) && attempt((folder / name).string())) return {};
     }

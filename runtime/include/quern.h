@@ -82,7 +82,8 @@ QUERN_API quern_status quern_prepare_dense(const quern_kernel* kernel);
 QUERN_API quern_status quern_launch(const quern_kernel* kernel, const quern_argument* arguments, size_t count);
 /* On a GPU `quern_launch` returns when the work is queued, where all tensors are in its memory, and may be captured into a
    CUDA graph after `quern_prepare` with the same stream. This waits for the stream (NULL: that of the options) and returns
-   QUERN_DATA for what the data broke since the last time. */
+   QUERN_DATA for what the data broke since the last time; that a tensor in GPU memory is nondecreasing, as declared, is taken on
+   trust by launches and checked by runs. */
 QUERN_API quern_status quern_synchronize(const quern_kernel* kernel, void* stream);
 
 /* Copies text, always terminated when capacity > 0, and returns its full length without the terminator. `quern_error`:

@@ -121,3 +121,37 @@ TEST_CASE("inout, small floats, data errors and refusals on a GPU") {
   INFO(quern_aot_message());
   CHECK(std::string(quern_aot_message()).find("7") != std::string::npos);
 }
+
+TEST_CASE("code that the driver refuses: the message says what to do, and the next call tries again") {
+  const Tensor x = quern::to_gpu(random_tensor({3, 9}, 4).view()), o = quern::gpu_tensor(quern::f32, {2, 8});
+  Tensor ids(quern::i32, {2});
+  static_cast<std::int32_t*>(ids.view().data())[0] = 1;
+  static_cast<std::int32_t*>(ids.view().data())[1] = 2;
+  const Tensor gids = quern::to_gpu(ids.view());
+  const std::int64_t apart[2] = {9, 1};  // a variant that no other test loads
+  const auto call = [&](int no_wait) {
+    quern_call how{};
+    how.no_wait = no_wait;
+    return g_gather_cuda(3, 8, 2, floats(x), apart, static_cast<const std::int32_t*>(gids.view().data()), nullptr, written(o), nullptr, &how);
+  };
+  for (const char* function : {"cuLibraryLoadData", "cuKernelGetFunction"})
+    for (const int no_wait : {0, 1}) {
+      quern_test::controls().fail(function, 209, 1);
+      CHECK(call(no_wait) == QUERN_UNSUPPORTED);
+      const std::string message = quern_aot_message();
+      CHECK(message.find("refuses the machine code of kernel 'gather', which was made for sm_") != std::string::npos);
+      CHECK(message.find("make the object again by `quern compile --target sm_90a`, with an NVRTC no newer than this driver, or install a newer driver") != std::string::npos);
+    }
+  CHECK(call(0) == QUERN_OK);
+}
+
+TEST_CASE("a call that is not waited for trusts what is declared nondecreasing, as `launch` does") {
+  Tensor doc(quern::i32, {3});
+  for (int i = 0; i < 3; ++i) static_cast<std::int32_t*>(doc.view().data())[i] = i == 2 ? 0 : i;
+  const Tensor gdoc = quern::to_gpu(doc.view()), x = quern::to_gpu(random_tensor({3}, 5).view()), sums = quern::gpu_tensor(quern::f32, {3});
+  quern_call call{};
+  call.no_wait = 1;
+  CHECK(g_segments_cuda(3, static_cast<const std::int32_t*>(gdoc.view().data()), nullptr, floats(x), nullptr, written(sums), nullptr, &call) == QUERN_OK);
+  call.no_wait = 0;
+  CHECK(g_segments_cuda(3, static_cast<const std::int32_t*>(gdoc.view().data()), nullptr, floats(x), nullptr, written(sums), nullptr, &call) == QUERN_DATA);
+}

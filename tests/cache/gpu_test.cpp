@@ -1,5 +1,6 @@
 // Kernels of a GPU in the cache, on the emulated driver: a hit takes machine code and launches from the entry, so that neither a
-// plan nor NVRTC is needed; entries of another NVRTC are made anew; damaged descriptions are compiled again.
+// plan nor NVRTC is needed; entries of another NVRTC are made anew; damaged descriptions, and code that the driver refuses, are
+// compiled again.
 #ifdef QUERN_EMULATED_CUDA  // builds with CUDA
 
 #include <filesystem>
@@ -116,6 +117,94 @@ TEST_CASE("another version of NVRTC makes an entry anew; the same version in ano
   CHECK(run(place, kAttention, kTensors, moved, "on", {"QUERN_EMULATED_NVRTC_MINOR=1"}).status == 0);
   CHECK(explained(place, kNone).find("by NVRTC 13.1 (" + moved + ")") != std::string::npos);
   CHECK(place.store().list().size() == 1);
+}
+
+TEST_CASE("an NVRTC that would be found first is noticed by its file, and not opened while it is the one that made the entry") {
+  const Place place;
+  for (const char* folder : {"old", "new", "copy"}) {
+    std::filesystem::create_directory(place / folder);
+    std::filesystem::copy_file(QUERN_EMULATED_CUDA, place / folder + "/libnvrtc.so.13");
+  }
+  std::ofstream(place / "new/libnvrtc.so.13", std::ios::app) << "longer";
+  const auto by_loader = [&](const std::string& folders) { return "LD_LIBRARY_PATH=" + folders; };
+  const std::string old = place / "old", newer = place / "new";
+  REQUIRE(run(place, kAttention, kTensors, "", "on", {by_loader(old)}).status == 0);
+  const auto key_with = [&](const std::string& folders) {
+    return run_quern({"explain", "-", "--set", "D=64", "--on", "cuda", "--key"}, kAttention,
+                     {"QUERN_LIBCUDA=" + kHere, "QUERN_NVRTC=", "QUERN_EMULATED_NVRTC_MINOR=1", "QUERN_CACHE=on", "QUERN_CACHE_DIR=" + place.folder(), by_loader(folders)}).out;
+  };
+  // Opened, each would say that it is 13.1.
+  for (const std::string& folders : {old, old + ":" + newer, "/nowhere::" + old, place / "copy"}) {
+    INFO(folders);
+    CHECK(key_with(folders).find("hit: ") != std::string::npos);
+  }
+  CHECK(key_with(newer + ":" + old).find("miss: the entry is left aside: NVRTC 13.0 made it, NVRTC 13.1 (" + newer + "/libnvrtc.so.13) is here") != std::string::npos);
+  CHECK(run(place, kAttention, kTensors, "", "on", {by_loader(newer), "QUERN_EMULATED_NVRTC_MINOR=1"}).status == 0);
+  CHECK(key_with(newer).find("by NVRTC 13.1 (" + newer + "/libnvrtc.so.13)") != std::string::npos);
+  CHECK(place.store().list().size() == 1);
+}
+
+TEST_CASE("machine code that the driver refuses is compiled again, and its entry replaced") {
+  const Place place;
+  REQUIRE(run(place, kAttention, kTensors, kHere).status == 0);
+  disk::Store store = place.store();
+  const std::string stored_key = store.list().at(0).key, payload = store.read(stored_key).payload;
+  const runtime::Front front(kAttention, "text", "");
+  const Options options = Options().on(Device::cuda).set("D", 64);
+  const auto settled = runtime::settled_program(request_of(front, options));
+  const runtime::Binding binding(*settled);
+  std::string error;
+  const auto stored = [&](const auto& change) {
+    runtime::gpu::GpuImage image = *runtime::gpu::unpack(payload, binding, &error);
+    change(image.compiled.cubin);
+    return runtime::gpu::pack(image);
+  };
+  const auto foreign = stored([](std::string& cubin) { cubin = "// made elsewhere\n" + cubin; });
+  const std::vector<std::pair<std::string, std::vector<std::string>>> refused{
+      {foreign, {"QUERN_EMULATED_REFUSES=209:made elsewhere"}},  // of another GPU
+      {foreign, {"QUERN_EMULATED_REFUSES=200:made elsewhere"}},  // not an image
+      {foreign, {"QUERN_EMULATED_REFUSES=222:made elsewhere"}},  // PTX newer than the driver
+      {stored([](std::string& cubin) { cubin.resize(cubin.size() / 2); }), {}},
+      {stored([](std::string& cubin) { cubin = "nothing"; }), {}},  // loads, and has no such kernel
+      {stored([](std::string& cubin) { cubin.replace(cubin.find("__global__"), 10, "__glob!l__"); }), {}},
+  };
+  for (std::size_t i = 0; i < refused.size(); ++i) {
+    INFO(i);
+    REQUIRE(store.write(stored_key, "attention", refused[i].first));
+    // Frozen, and without NVRTC: an error that says what stood there.
+    const Output frozen = run(place, kAttention, kTensors, kHere, "frozen", refused[i].second);
+    CHECK(frozen.status != 0);
+    CHECK(frozen.err.find("refuses the machine code of kernel 'attention', which was made for sm_90a: ") != std::string::npos);
+    CHECK(frozen.err.find("it stands in the cache, which is frozen") != std::string::npos);
+    const Output read_only = run(place, kAttention, kTensors, kHere, "read-only", refused[i].second);
+    CHECK(read_only.status == 0);
+    CHECK(store.read(stored_key).payload == refused[i].first);
+    const Output on = run(place, kAttention, kTensors, kHere, "on", refused[i].second);
+    INFO(on.err);
+    CHECK(on.status == 0);
+    CHECK(on.err.find("verified 2560 of 2560") != std::string::npos);
+    CHECK(runtime::gpu::unpack(store.read(stored_key).payload, binding, &error)->compiled.cubin == runtime::gpu::unpack(payload, binding, &error)->compiled.cubin);
+    CHECK(run(place, kAttention, kTensors, kNone, "frozen", refused[i].second).status == 0);
+  }
+  // Nothing to compile it with: the entry is gone all the same.
+  REQUIRE(store.write(stored_key, "attention", foreign));
+  const Output none = run(place, kAttention, kTensors, kNone, "on", refused[0].second);
+  CHECK(none.status == 6);
+  CHECK(none.err.find("compiling it again failed: error: NVRTC, which QUERN_NVRTC names, cannot be used") != std::string::npos);
+  CHECK(store.list().empty());
+}
+
+TEST_CASE("machine code that the driver refuses as soon as it is made is an error, and not kept") {
+  const Place place;
+  for (int process = 0; process < 2; ++process) {
+    const Output o = run(place, kAttention, kTensors, kHere, "on", {"QUERN_EMULATED_REFUSES=222:extern"});
+    INFO(o.err);
+    CHECK(o.status == 6);
+    CHECK(o.err.find("driver of CUDA 13.0) refuses the machine code of kernel 'attention'") != std::string::npos);
+    CHECK(o.err.find("NVRTC 13.0 (" + kHere + ") made it: install a newer driver, or name an NVRTC no newer than the driver by QUERN_NVRTC") != std::string::npos);
+    CHECK(place.store().list().empty());
+  }
+  CHECK(run(place, kAttention, kTensors, kHere).status == 0);
 }
 
 TEST_CASE("what a GPU's code depends on is in the key, and asking for it opens neither driver nor NVRTC") {

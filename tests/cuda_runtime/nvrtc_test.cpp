@@ -10,6 +10,7 @@
 
 #include "runtime/cuda/compile_nvrtc.h"
 #include "runtime/cuda/nvrtc.h"
+#include "runtime/cuda/nvrtc_files.h"
 #include "tests/catch.h"
 
 using namespace quern;
@@ -31,9 +32,9 @@ bool real_nvrtc() {
   }
 }
 
-int alone(const std::string& tag) {
+int alone(const std::string& tag, const std::string& environment = "") {
   const std::string self = std::filesystem::read_symlink("/proc/self/exe").string();
-  return std::system(("QUERN_NVRTC= QUERN_TEST_REAL_NVRTC=1 timeout 120 '" + self + "' '" + tag + "' > /dev/null 2>&1").c_str());
+  return std::system((environment + " QUERN_NVRTC= QUERN_TEST_REAL_NVRTC=1 timeout 120 '" + self + "' '" + tag + "' > /dev/null 2>&1").c_str());
 }
 
 }  // namespace
@@ -54,6 +55,15 @@ TEST_CASE("(alone) compiles of several threads give the same code as one after a
     CHECK(many[i].kernels[0].entry == "k");
     CHECK(many[i].kernels[0].registers > 0);
   }
+}
+
+TEST_CASE("(alone) the search by names alone leads to the file that is opened", "[.nvrtc_files]") {
+  if (!real_nvrtc()) return;
+  const std::vector<std::string> files = nvrtc_files();
+  REQUIRE(!files.empty());
+  bool same = false;
+  for (const std::string& file : files) same |= std::filesystem::equivalent(file, nvrtc().path);
+  CHECK(same);
 }
 
 TEST_CASE("(alone) text that does not compile is shown with its lines", "[.nvrtc_errors]") {
@@ -90,6 +100,16 @@ TEST_CASE("(alone) the process ends while kernels are compiled", "[.nvrtc_exit]"
 }
 
 TEST_CASE("the real NVRTC compiles on several threads") { CHECK(alone("[nvrtc_threads]") == 0); }
+TEST_CASE("the real NVRTC is where the search by names alone says, wherever it is found") {
+  CHECK(alone("[nvrtc_files]") == 0);
+  if (!std::filesystem::exists("/usr/local/cuda/lib64/libnvrtc.so")) return;
+  // By the loader's path, and by the last of the three names.
+  const std::string folder = "/tmp/quern-nvrtc-" + std::to_string(getpid());
+  std::filesystem::create_directory(folder);
+  std::filesystem::create_symlink(std::filesystem::canonical("/usr/local/cuda/lib64/libnvrtc.so"), folder + "/libnvrtc.so.13");
+  CHECK(alone("[nvrtc_files]", "LD_LIBRARY_PATH=" + folder) == 0);
+  std::filesystem::remove_all(folder);
+}
 TEST_CASE("the real NVRTC's errors are shown") { CHECK(alone("[nvrtc_errors]") == 0); }
 TEST_CASE("a process may end while kernels are compiled") {
   for (const char* wait : {"0", "5000", "10000", "20000", "40000", "60000", "150000", "300000"}) {

@@ -35,7 +35,8 @@ typedef struct quern_call {
   int32_t threads;    /* 0: all that the process may use */
   int32_t gpu;        /* of the functions that end in _cuda: the number of the GPU whose memory the tensors are in */
   void* stream;       /* of the functions that end in _cuda: a CUstream, NULL for the default one */
-  int32_t no_wait;    /* of the functions that end in _cuda: return when the work is queued */
+  int32_t no_wait;    /* of the functions that end in _cuda: return when the work is queued. What the data breaks is then not reported:
+                         reads outside of a tensor give 0, scatters do nothing there, `nondecreasing` is taken on trust */
   const char* target; /* "x86-64-v3": this code and no better; NULL: the best that runs here */
 } quern_call;
 

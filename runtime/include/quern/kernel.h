@@ -195,7 +195,8 @@ class QUERN_API Kernel {
 
   /// Runs and never compiles or allocates results: every output must be given; Code::not_prepared otherwise. On a GPU, with
   /// all tensors in its memory, it returns when the work is queued on the stream, and may be captured into a CUDA graph;
-  /// what the data broke is then reported by `synchronize`.
+  /// what the data broke is then reported by `synchronize`. There it takes `nondecreasing` on trust, whether the code was
+  /// compiled now or came from the cache (`run` checks it): false, it costs right results, never memory.
   template <class... A>
   Status launch(A&&... arguments) const noexcept {
     const std::array<Argument, sizeof...(A)> list{Argument(std::forward<A>(arguments))...};
