@@ -30,8 +30,8 @@ std::string kernels_of(const std::string& cu) {
 /// The .cu as C++: kernels apart, launches by name.
 std::string host_of(const std::string& cu) {
   const std::string kernels = kernels_of(cu);
-  std::string structures;
-  const std::regex structure("struct \\w+_words \\{ long long at\\[\\d+\\]; \\};");
+  std::string structures = "struct alignas(64) quern_map { unsigned long long at[16]; };\n";
+  const std::regex structure("struct \\w+_words \\{ (quern_map maps\\[\\d+\\]; )?long long at\\[\\d+\\]; \\};");
   for (std::sregex_iterator i(kernels.begin(), kernels.end(), structure), none; i != none; ++i) structures += i->str() + "\n";
   std::string host = cu;
   host.replace(host.find(kernels), kernels.size(), structures);
@@ -67,6 +67,9 @@ TEST_CASE("exported programs compile, run and find their results right") {
   const std::vector<std::pair<std::string, std::vector<std::string>>> all{
       {examples + "attention.quern", {"attention", "--target", "sm_80", "--set", "M=70", "--set", "N=90", "--set", "D=32"}},
       {examples + "attention.quern", {"causal", "--target", "sm_90a", "--set", "T=bf16", "--set", "B=1", "--set", "H=2", "--set", "M=65", "--set", "N=70", "--set", "D=64"}},
+      // Warp roles: tensor maps, a counter of tasks.
+      {QUERN_SOURCE_DIR "/tools/ahead_check/kernels.quern", {"causal", "--target", "sm_90a", "--set", "H=2", "--set", "T=200", "--set", "D=128"}},
+      {plans + "roles.quern", {"product", "--target", "sm_90a", "--set", "T=bf16", "--set", "M=200", "--set", "N=136", "--set", "K=72"}},
       {QUERN_SOURCE_DIR "/tests/aot/kernels.quern", {"segments", "--target", "sm_80", "--set", "N=100"}},
       {QUERN_SOURCE_DIR "/tests/aot/kernels.quern", {"total", "--target", "sm_80", "--set", "N=70000"}},
   };

@@ -6,6 +6,7 @@
 #include <dlfcn.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <string>
@@ -69,6 +70,9 @@ using cudaEvent_t = emulated::api::Event;
 constexpr int cudaSuccess = 0;
 enum { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost };
 enum { cudaFuncAttributeMaxDynamicSharedMemorySize };
+#define CUDART_VERSION 13000
+enum { cudaEnableDefault };
+enum cudaDriverEntryPointQueryResult { cudaDriverEntryPointSuccess };
 struct cudaDeviceProp {
   char name[256];
   int multiProcessorCount;
@@ -94,6 +98,11 @@ inline int cudaMemcpy(void* to, const void* from, std::size_t bytes, int way) {
 inline int cudaFuncSetAttribute(const char* name, int, int bytes) {
   const emulated::api::Kernel kernel = emulated::kernel_named(name);
   return emulated::failed ? emulated::failed : emulated::driver().cuKernelSetAttribute(emulated::api::kMaxDynamicShared, bytes, kernel, 0);
+}
+inline int cudaGetDriverEntryPointByVersion(const char* name, void** function, unsigned, int, cudaDriverEntryPointQueryResult*) {
+  if (std::strcmp(name, "cuTensorMapEncodeTiled") != 0) return 1;
+  *function = reinterpret_cast<void*>(emulated::driver().cuTensorMapEncodeTiled);
+  return 0;
 }
 inline int cudaGetLastError() { return emulated::failed; }
 inline int cudaDeviceSynchronize() { return emulated::driver().cuCtxSynchronize(); }

@@ -14,6 +14,7 @@
 #include "runtime/evaluate.h"
 
 #ifdef QUERN_CUDA
+#include "compiler/codegen/cuda/tensor_map.h"
 #include "runtime/cuda/device_cuda.h"
 #endif
 
@@ -82,12 +83,12 @@ class Export {
     bind_numbers();
     interpret();
     Options options;
-    options.on(Device::cuda).for_target(target_name_).without("warp_roles");  // which need tensor maps, made by the driver
+    options.on(Device::cuda).for_target(target_name_);
     runtime::CompileRequest request{std::make_shared<const ir::Program>(program_), &options, std::vector<runtime::Layout>(data_.size(), {true, -1})};
     const tile::Module tiles = runtime::gpu::plan(request, target_);
     printed_ = runtime::gpu::print(tiles, request, target_);
     if (!printed_.error.empty()) throw Failure(ExitCode::internal, printed_.error);
-    return head() + "#pragma nv_diag_suppress 177, 550  // names that one variant does not use\nnamespace quern_kernels {\n" + printed_.text + "\n}  // namespace quern_kernels\n\n" + inputs() + expected() + launches() + kMain;
+    return head() + "#pragma nv_diag_suppress 177, 550  // names that one variant does not use\nnamespace quern_kernels {\n" + printed_.text + "\n}  // namespace quern_kernels\n\n" + inputs() + expected() + (has_maps() ? kEncode : "") + launches() + kMain;
   }
 
  private:
@@ -189,10 +190,10 @@ class Export {
   std::string head() const {
     std::string sizes;
     for (const ir::Symbol& s : program_.symbols) sizes += fmt::format(" {}={}", s.name, *s.value);
-    return fmt::format("// Kernel {} with{}, as quern {}.{}.{} prints it for {}; a program of its own:\n//   nvcc -arch={} -o {} {}.cu && ./{}\n"
+    return fmt::format("// Kernel {} with{}, as quern {}.{}.{} prints it for {}; a program of its own:\n//   nvcc -gencode arch={},code={} -o {} {}.cu && ./{}\n"
                        "// It fills the inputs, runs, compares elements with a reference that was computed in f64 (each with its bound), and times.\n"
                        "#include <algorithm>\n#include <cmath>\n#include <cstdint>\n#include <cstdio>\n#include <cstdlib>\n#include <cstring>\n#include <vector>\n\n",
-                       program_.name, sizes, QUERN_VERSION_MAJOR, QUERN_VERSION_MINOR, QUERN_VERSION_PATCH, target_name_, target_name_, program_.name, program_.name, program_.name);
+                       program_.name, sizes, QUERN_VERSION_MAJOR, QUERN_VERSION_MINOR, QUERN_VERSION_PATCH, target_name_, "compute" + target_name_.substr(2), target_name_, program_.name, program_.name, program_.name);
   }
 
   std::string inputs() const {
@@ -254,6 +255,40 @@ class Export {
     return text + kCheck + "static int check_all() {\n  int wrong = 0;\n" + checks + "  return wrong;\n}\n\n";
   }
 
+  bool has_maps() const {
+    return std::any_of(printed_.launches.begin(), printed_.launches.end(), [](const quern::cuda::KernelLaunch& l) { return !l.maps.empty(); });
+  }
+
+  /// The words of a launch with its maps, made once: what cuTensorMapEncodeTiled takes is known here but for the address.
+  std::string mapped(const quern::cuda::KernelLaunch& launch, const std::string& words, const std::vector<std::string>& places) const {
+    const ir::Program& p = printed_.program;
+    std::string text = fmt::format("    static const quern_kernels::{0}_words words = [] {{\n      quern_kernels::{0}_words made = {{{{}}, {{{1}}}}};\n", launch.entry, words);
+    for (std::size_t m = 0; m < launch.maps.size(); ++m) {
+      const quern::cuda::MapNumbers n = numbers_of(launch.maps[m], p);
+      if (n.rank == 0) continue;
+      const auto list = [](const auto* values, int count) { return fmt::format("{}", fmt::join(values, values + count, ", ")); };
+      text += fmt::format("      const uint64_t extents{0}[] = {{{1}}}, strides{0}[] = {{{2}}};\n      const uint32_t box{0}[] = {{{3}}};\n"
+                          "      encode_map(&made.maps[{0}], {4}, {5}, {6}, extents{0}, strides{0}, box{0}, {7});\n",
+                          m, list(n.extents, n.rank), list(n.strides, n.rank - 1), list(n.box, n.rank), n.element_bytes, n.rank, places[m], n.swizzled ? "true" : "false");
+    }
+    return text + "      return made;\n    }();\n";
+  }
+
+  /// Rank 0 where the map cannot be made for such sizes.
+  quern::cuda::MapNumbers numbers_of(const quern::cuda::TensorMap& map, const ir::Program& p) const {
+    const auto& shape = p.tensors[map.tensor].shape;
+    const auto extent = [&](int axis) { return size(p, shape[static_cast<std::size_t>(axis)]); };
+    const auto stride = [&](int axis) {
+      std::int64_t elements = 1;
+      for (std::size_t a = shape.size(); --a > static_cast<std::size_t>(axis);) elements *= extent(static_cast<int>(a));
+      return elements;
+    };
+    quern::cuda::MapNumbers numbers;
+    const std::uint64_t somewhere = 256;  // cudaMalloc's addresses are aligned
+    if (!quern::cuda::map_numbers(map, somewhere, extent, stride, numbers)) numbers.rank = 0;
+    return numbers;
+  }
+
   std::string launches() const {
     using quern::cuda::Word;
     const ir::Program& p = printed_.program;
@@ -286,13 +321,19 @@ class Export {
         run += fmt::format("  CHECK(cudaMemsetAsync(zeroed{}, 0, {}ll));\n", k, zeroed);
       }
       if (shared > 48 * 1024) make += fmt::format("  CHECK(cudaFuncSetAttribute(quern_kernels::{}, cudaFuncAttributeMaxDynamicSharedMemorySize, {}));\n", l.entry, shared);
-      std::vector<std::string> words;
+      const auto place_of = [&](ir::TensorId id) {
+        const auto workspace = std::find(printed_.workspace.begin(), printed_.workspace.end(), id);
+        return workspace != printed_.workspace.end() ? fmt::format("work{}", workspace - printed_.workspace.begin()) : fmt::format("t{}", slot_of(id, binding));
+      };
+      std::uint64_t possible = 0;
+      std::vector<std::string> words, places;
+      for (std::size_t m = 0; m < l.maps.size(); ++m) {
+        if (numbers_of(l.maps[m], p).rank != 0) possible |= std::uint64_t{1} << m;
+        places.push_back(place_of(l.maps[m].tensor));
+      }
       for (const Word& w : l.words) {
-        const auto workspace = std::find(printed_.workspace.begin(), printed_.workspace.end(), w.id);
-        const bool is_work = workspace != printed_.workspace.end();
-        const std::string place = is_work ? fmt::format("work{}", workspace - printed_.workspace.begin()) : (w.kind == Word::data ? fmt::format("t{}", slot_of(w.id, binding)) : "");
         switch (w.kind) {
-          case Word::data: words.push_back(fmt::format("(long long){}", place)); break;
+          case Word::data: words.push_back(fmt::format("(long long){}", place_of(w.id))); break;
           case Word::stride: {
             std::int64_t stride = 1;
             const auto& shape = p.tensors[w.id].shape;
@@ -305,15 +346,33 @@ class Export {
           case Word::status: words.emplace_back("(long long)status"); break;
           case Word::slab: words.push_back(fmt::format("(long long)slab{}", k)); break;
           case Word::tasks: words.push_back(fmt::format("{}ll", tasks)); break;
-          case Word::mapped: case Word::counter: words.emplace_back("0ll"); break;  // of roles alone
+          case Word::mapped: words.push_back(fmt::format("{}ll", possible)); break;
+          case Word::counter:  // a launch leaves it 0
+            text += fmt::format("static void* counter{};\n", k);
+            make += fmt::format("  CHECK(cudaMalloc(&counter{0}, 8));\n  CHECK(cudaMemset(counter{0}, 0, 8));\n", k);
+            words.push_back(fmt::format("(long long)counter{}", k));
+            break;
           case Word::zeroed: words.push_back(fmt::format("(long long)zeroed{}", k)); break;
         }
       }
-      run += fmt::format("  {{\n    const quern_kernels::{}_words words = {{{{{}}}}};\n    quern_kernels::{}<<<(unsigned)({}), {}, {}>>>(words);\n  }}\n", l.entry, fmt::join(words, ", "), l.entry, grid,
-                         l.threads, shared);
+      const std::string all = fmt::format("{}", fmt::join(words, ", "));
+      run += fmt::format("  {{\n{}    quern_kernels::{}<<<(unsigned)({}), {}, {}>>>(words);\n  }}\n",
+                         l.maps.empty() ? fmt::format("    const quern_kernels::{}_words words = {{{{{}}}}};\n", l.entry, all) : mapped(l, all, places), l.entry, grid, l.threads, shared);
     }
     return text + "\nstatic void make() {\n" + make + "}\nstatic void fill() {\n" + fills + "}\nstatic void run() {\n" + run + "}\n\n";
   }
+
+  static constexpr const char* kEncode =
+      "// cuTensorMapEncodeTiled with the values of cuda.h, found through the runtime: nothing else needs to be linked.\n"
+      "static void encode_map(void* map, int element_bytes, unsigned rank, void* address, const uint64_t* extents, const uint64_t* strides, const uint32_t* box, bool swizzled) {\n"
+      "  using Encode = int (*)(void*, int, unsigned, void*, const uint64_t*, const uint64_t*, const uint32_t*, const uint32_t*, int, int, int, int);\n"
+      "  void* found = nullptr;\n  cudaDriverEntryPointQueryResult result;\n#if CUDART_VERSION >= 12050\n"
+      "  CHECK(cudaGetDriverEntryPointByVersion(\"cuTensorMapEncodeTiled\", &found, 12000, cudaEnableDefault, &result));\n#else\n"
+      "  CHECK(cudaGetDriverEntryPoint(\"cuTensorMapEncodeTiled\", &found, cudaEnableDefault, &result));\n#endif\n"
+      "  const uint32_t every[5] = {1, 1, 1, 1, 1};\n  const int uint8 = 0, uint16 = 1, no_interleave = 0, no_swizzle = 0, swizzle_128 = 3, promote_256 = 3, zeros_outside = 0;\n"
+      "  if (!found || reinterpret_cast<Encode>(found)(map, element_bytes == 1 ? uint8 : uint16, rank, address, extents, strides, box, every, no_interleave,\n"
+      "                                                swizzled ? swizzle_128 : no_swizzle, promote_256, zeros_outside) != 0) {\n"
+      "    std::fprintf(stderr, \"the driver makes no tensor map\\n\");\n    std::exit(2);\n  }\n}\n\n";
 
   static constexpr const char* kCheck =
       "\nstatic double value_of(const unsigned char* at, const char* type) {\n"
