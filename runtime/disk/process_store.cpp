@@ -28,6 +28,7 @@ std::unique_ptr<ProcessStore> make(const CacheOptions& options) {
     char* end = nullptr;
     const unsigned long long bytes = std::strtoull(size, &end, 10);
     if (end != size && *end == '\0' && bytes > 0) store.most_bytes = bytes;
+    else if (*size) made->problem = "QUERN_CACHE_SIZE='" + std::string(size) + "' is no number of bytes";
   }
   made->store = std::make_unique<Store>(std::move(store));
   return made;

@@ -227,8 +227,12 @@ TEST_CASE("processes share one cache") {
 TEST_CASE("32 processes, 8 kernels, 50 rounds", "[.][long]") {
   if (runtime::has_cpu()) run_storm(32, 8, 50);
 }
+TEST_CASE("64 processes, 8 kernels, 200 rounds", "[.][release]") {
+  if (runtime::has_cpu()) run_storm(64, 8, 200);
+}
 TEST_CASE("writers are killed") { run_kills(60); }
 TEST_CASE("2,000 writers are killed", "[.][long]") { run_kills(2000); }
+TEST_CASE("10,000 writers are killed", "[.][release]") { run_kills(10000); }
 
 TEST_CASE("whole but wrong images are compiled again") {
   if (!runtime::has_cpu()) return;
@@ -278,6 +282,9 @@ TEST_CASE("the command: path, list, verify, prune, clear, warm") {
   CHECK(list.out.find("2 entries") != std::string::npos);
   CHECK(list.out.find(" b\n") != std::string::npos);
   CHECK(quern({"cache", "list", "--json"}).out.find("\"kernel\": \"a\"") != std::string::npos);
+  CHECK(quern({"cache", "path", "--json"}).out == "{\n  \"directory\": \"" + place.folder() + "\"\n}\n");
+  CHECK(quern({"cache", "verify", "--json"}).out == "{\n  \"entries\": 2,\n  \"damaged\": []\n}\n");
+  CHECK(quern({"cache", "warm", place / "two.quern", "--json"}).out.find("\"state\": \"left out\",\n      \"why\": \"") != std::string::npos);
   CHECK(quern({"cache", "verify"}).status == 0);
   CHECK(quern({"explain", place / "two.quern", "b", "--set", "D=8", "--key"}).out.find("hit: ") != std::string::npos);
   CHECK(quern({"explain", place / "two.quern", "b", "--set", "D=9", "--key"}).out.find("miss: ") != std::string::npos);
@@ -286,8 +293,14 @@ TEST_CASE("the command: path, list, verify, prune, clear, warm") {
   const Output verify = quern({"cache", "verify"});
   CHECK(verify.status == 3);
   CHECK(verify.out.find("1 damaged") != std::string::npos);
+  const Output verify_json = quern({"cache", "verify", "--json"});
+  CHECK(verify_json.status == 3);
+  CHECK(verify_json.out.find("\"key\": \"" + one.digest + "\"") != std::string::npos);
+  CHECK(quern({"cache", "prune", "--size", "10MB"}).out == "0 entries removed\n");
+  CHECK(quern({"cache", "prune", "--size", "many"}).status == 2);
   CHECK(quern({"cache", "prune", "--size", "1"}).out == "2 entries removed\n");
-  CHECK(quern({"cache", "clear"}).out == "0 entries removed\n");
+  CHECK(quern({"cache", "clear", "--json"}).out == "{\n  \"removed\": 0\n}\n");
+  CHECK(run_quern({"cache", "list"}, "", {"QUERN_CACHE=on", "QUERN_CACHE_DIR=" + place.folder(), "QUERN_CACHE_SIZE=huge"}).err.find("QUERN_CACHE_SIZE='huge' is no number of bytes") != std::string::npos);
   CHECK(run_quern({"cache", "list"}, "", {"QUERN_CACHE=off"}).status == 6);
   chmod(place.folder().c_str(), 0777);
   const Output open_to_all = quern({"run", place / "two.quern", "a", "x=random:[4]"});

@@ -54,6 +54,9 @@ TEST_CASE("a wrong command line is status 2, one line and a hint") {
     return result.err.substr(0, result.err.find('\n'));
   };
   CHECK(error({"chekc"}) == "quern: error: unknown subcommand 'chekc'; did you mean 'check'?");
+  CHECK(error({"cache", "lst"}) == "quern: error: unknown subcommand 'lst'; did you mean 'list'?");
+  CHECK(error({"cache"}) == "quern: error: a subcommand is needed: path, list, verify, prune, clear, warm");
+  CHECK(error({"cache", "list", "--jsn"}) == "quern: error: unknown option '--jsn'; did you mean '--json'?");
   CHECK(error({"run", "--verfy", "x.quern"}) == "quern: error: unknown option '--verfy'; did you mean '--verify'?");
   CHECK(error({"run"}) == "quern: error: FILE is required");
   CHECK(error({"run", "-", "--on", "gpu"}, kDouble) != "");

@@ -40,7 +40,8 @@ std::string made_for(const Listed& entry) {
 std::string day(std::int64_t seconds) { return fmt::format("{:%Y-%m-%d %H:%M}", fmt::localtime(static_cast<std::time_t>(seconds))); }
 
 ExitCode path(const Session& session) {
-  session.terminal.data(store().folder() + "\n");
+  if (session.json) session.write_json({{"directory", store().folder()}});
+  else session.terminal.data(store().folder() + "\n");
   return ExitCode::ok;
 }
 
@@ -60,20 +61,23 @@ ExitCode list(const Session& session) {
 }
 
 ExitCode verify(const Session& session) {
-  std::size_t damaged = 0;
+  std::string text;
+  Json damaged = Json::array();
   const std::vector<Listed> entries = store().list(true);
   for (const Listed& e : entries)
     if (!e.fault.empty()) {
-      ++damaged;
-      session.terminal.data(fmt::format("{}  {}\n", e.digest, e.fault));
+      damaged.push_back({{"key", e.digest}, {"fault", e.fault}});
+      text += fmt::format("{}  {}\n", e.digest, e.fault);
     }
-  session.terminal.data(fmt::format("{} entr{}, {} damaged\n", entries.size(), entries.size() == 1 ? "y" : "ies", damaged));
-  return damaged == 0 ? ExitCode::ok : ExitCode::verification;
+  if (session.json) session.write_json({{"entries", entries.size()}, {"damaged", damaged}});
+  else session.terminal.data(text + fmt::format("{} entr{}, {} damaged\n", entries.size(), entries.size() == 1 ? "y" : "ies", damaged.size()));
+  return damaged.empty() ? ExitCode::ok : ExitCode::verification;
 }
 
 ExitCode prune(const Session& session, std::uint64_t bytes) {
   const std::size_t removed = store().prune(bytes);
-  session.terminal.data(fmt::format("{} entr{} removed\n", removed, removed == 1 ? "y" : "ies"));
+  if (session.json) session.write_json({{"removed", removed}});
+  else session.terminal.data(fmt::format("{} entr{} removed\n", removed, removed == 1 ? "y" : "ies"));
   return ExitCode::ok;
 }
 
@@ -88,7 +92,11 @@ ExitCode warm(const Session& session, const CacheCommand& command) {
     session.terminal.message(dsl::render(diagnostics, source));
     return ExitCode::program;
   }
-  std::vector<std::string> open;
+  Json done = Json::array();
+  const auto say = [&](const std::string& kernel, const std::string& state, const std::string& why) {
+    if (session.json) done.push_back({{"kernel", kernel}, {"state", state}, {"why", why}});
+    else session.terminal.data(fmt::format("{}: {}{}{}\n", kernel, state, why.empty() ? "" : ": ", why));
+  };
   for (const dsl::ast::Item& item : file.items) {
     const auto* kernel = std::get_if<dsl::ast::Kernel>(&item.node);
     if (!kernel) continue;
@@ -106,12 +114,13 @@ ExitCode warm(const Session& session, const CacheCommand& command) {
       const Kernel made(text, kernel->name.text, options);
       made.prepare_dense();
       const Counters counters = made.counters();
-      session.terminal.data(fmt::format("{}: {}\n", kernel->name.text, counters.compiles > 0 ? "compiled" : "was there"));
+      say(kernel->name.text, counters.compiles > 0 ? "compiled" : "was there", "");
     } catch (const Error& error) {
       if (error.code() != Code::invalid_argument) fail_with(error);
-      session.terminal.data(fmt::format("{}: left out: {}\n", kernel->name.text, error.message().substr(7)));
+      say(kernel->name.text, "left out", error.message().substr(7));
     }
   }
+  if (session.json) session.write_json({{"kernels", done}});
   return ExitCode::ok;
 }
 
@@ -123,22 +132,23 @@ void add_cache(CLI::App& app, Session& session) {
   cache->footer(
       "quern cache list\n"
       "  quern cache warm attention.quern --set D=64   compile now what programs will load\n"
-      "  quern cache prune --size 100000000\n"
+      "  quern cache prune --size 100MB\n"
       "  QUERN_CACHE=frozen my_program                             never compiles; says which key is missing\n\n"
       "The folder: QUERN_CACHE_DIR, else XDG_CACHE_HOME/quern, else ~/.cache/quern. QUERN_CACHE: on, read-only, frozen, off.\n"
-      "QUERN_CACHE_SIZE: bytes, 1 GiB without it.");
+      "QUERN_CACHE_SIZE: bytes, 1 GiB without it. Exit status: 0, 3 a damaged entry (verify), 6 the cache is off or has no folder.");
   cache->require_subcommand(1);
   const auto add = [&](const char* name, const char* help, std::function<ExitCode()> action) {
     CLI::App* sub = cache->add_subcommand(name, help);
     sub->callback([&session, action] { session.action = action; });
+    sub->add_flag("--json", session.json, "one JSON value on stdout");
     return sub;
   };
   add("path", "where it is", [&session] { return path(session); });
-  add("list", "every entry, last used first", [&session] { return list(session); })->add_flag("--json", session.json, "one JSON value on stdout");
+  add("list", "every entry, last used first", [&session] { return list(session); });
   add("verify", "reads every entry; exit status 3 when one is damaged", [&session] { return verify(session); });
   add("prune", "removes what was not used for longest", [&session, command] {
     return prune(session, command->size > 0 ? command->size : store().most_bytes());
-  })->add_option("--size", command->size, "bytes to keep at most (the cache's bound)");
+  })->add_option("--size", command->size, "bytes to keep at most, as in 500MB (the cache's bound)")->transform(CLI::AsSizeValue(true));
   add("clear", "removes every entry", [&session] { return prune(session, 0); });
   CLI::App* sub = add("warm", "compiles the kernels of a file for dense arguments", [&session, command] { return warm(session, *command); });
   sub->add_option("FILE", command->file, "program file")->required();

@@ -61,27 +61,38 @@ std::vector<std::string> options_of(CLI::App& app) {
   return names;
 }
 
+/// The commands that were named, `quern` first: quern, cache, list.
+std::vector<CLI::App*> chain_of(CLI::App& app) {
+  std::vector<CLI::App*> chain{&app};
+  while (!chain.back()->get_subcommands().empty()) chain.push_back(chain.back()->get_subcommands().front());
+  return chain;
+}
+
 /// What is wrong with the command line, in one line.
 std::string usage_error(CLI::App& app, const std::vector<std::string>& words, const CLI::ParseError& error) {
-  CLI::App* sub = app.get_subcommands().empty() ? nullptr : app.get_subcommands().front();
+  const std::vector<CLI::App*> chain = chain_of(app);
+  CLI::App& last = *chain.back();
+  const bool wants_more = !last.get_subcommands({}).empty();
   if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
     const std::vector<std::string> extras = app.remaining(true);
     const std::string word = extras.empty() ? "" : extras.front();
     if (!word.empty() && word.front() == '-') {
-      std::vector<std::string> known = options_of(app);
-      if (sub != nullptr) {
-        for (const std::string& name : options_of(*sub)) known.push_back(name);
-      }
+      std::vector<std::string> known;
+      for (CLI::App* named : chain)
+        for (const std::string& name : options_of(*named)) known.push_back(name);
       return fmt::format("unknown option '{}'{}", word, suggestion(word.substr(0, word.find('=')), known));
     }
-    if (sub == nullptr) return fmt::format("unknown subcommand '{}'{}", word, suggestion(word, subcommands_of(app)));
+    if (wants_more) return fmt::format("unknown subcommand '{}'{}", word, suggestion(word, subcommands_of(last)));
     return fmt::format("unexpected '{}'", word);
   }
-  if (sub == nullptr && dynamic_cast<const CLI::RequiredError*>(&error) != nullptr) {
+  if (wants_more && dynamic_cast<const CLI::RequiredError*>(&error) != nullptr) {
+    std::size_t named = 1;
     for (const std::string& word : words) {
-      if (!word.empty() && word.front() != '-') return fmt::format("unknown subcommand '{}'{}", word, suggestion(word, subcommands_of(app)));
+      if (word.empty() || word.front() == '-') continue;
+      if (named < chain.size() && word == chain[named]->get_name()) ++named;
+      else return fmt::format("unknown subcommand '{}'{}", word, suggestion(word, subcommands_of(last)));
     }
-    return fmt::format("a subcommand is needed: {}", fmt::join(subcommands_of(app), ", "));
+    return fmt::format("a subcommand is needed: {}", fmt::join(subcommands_of(last), ", "));
   }
   return error.what();
 }
