@@ -121,7 +121,7 @@ void storm(int writers, int readers, double seconds) {
 }  // namespace
 
 TEST_CASE("writers and readers on a folder of 1 MiB") { storm(4, 4, 2); }
-TEST_CASE("8 writers and 8 readers on a folder of 1 MiB, 10 minutes", "[.][long]") { storm(8, 8, 600); }
+TEST_CASE("8 writers and 8 readers on a folder of 1 MiB, 10 minutes", "[.][release]") { storm(8, 8, 600); }
 
 TEST_CASE("kernels whose entries are pruned while they are used give right results") {
   const Place place;

@@ -1,8 +1,8 @@
 // The cache on machines as they are: a folder that is really full or really read only (a mount of its own), a limit on the size of
 // files, and processors with fewer instructions than the one that stored the entries (qemu-user).
 //
-// Where mounts or qemu are not to be had a test is passed over with a warning; QUERN_REQUIRE_MOUNTS=1 and QUERN_REQUIRE_QEMU=1
-// make that a failure.
+// Where mounts or qemu are not to be had a test says that it is skipped; QUERN_REQUIRE_MOUNTS=1 and QUERN_REQUIRE_QEMU=1 make that
+// a failure.
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -78,12 +78,12 @@ std::string right_result(int k) {
   return Tensor(kernel(x)).get({2}) == 3.0 * k + 1 ? "" : "a wrong result";
 }
 
-/// Passed over, or not, where there are no mounts.
+/// Skipped, or not, where there are no mounts.
 void check_mounted(const std::function<std::string()>& test) {
   const std::string said = in_child(test);
   if (said == kNoMounts) {
     CHECK_FALSE(required("QUERN_REQUIRE_MOUNTS"));
-    WARN("no mount namespaces here: passed over");
+    WARN("skipped: no mount namespaces here, so no file system that is really full or read only");
     return;
   }
   CHECK(said == "");
@@ -197,7 +197,7 @@ void check_processors(const std::vector<std::string>& processors) {
   if (!runtime::has_cpu()) return;
   if (std::system("qemu-x86_64 -version > /dev/null 2>&1") != 0) {
     CHECK_FALSE(required("QUERN_REQUIRE_QEMU"));
-    WARN("no qemu-x86_64 (package qemu-user): passed over");
+    WARN("skipped: no qemu-x86_64 (package qemu-user), so no poorer processors");
     return;
   }
   const Place place;
