@@ -15,6 +15,7 @@ configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/quern-config.cmake.in ${
 write_basic_package_version_file(${CMAKE_CURRENT_BINARY_DIR}/quern-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/quern-config.cmake ${CMAKE_CURRENT_BINARY_DIR}/quern-config-version.cmake
               ${CMAKE_CURRENT_LIST_DIR}/quern_add_kernels.cmake DESTINATION ${package_folder})
+install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright)
 # The prefix may be chosen at installing: written then.
 foreach(name quern quern-aot)
   install(CODE "
@@ -31,6 +32,10 @@ set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION})
 set(QUERN_PACKAGE_CONTACT "The Quern project" CACHE STRING "who answers for packages made from this build: name and address")
 set(CPACK_PACKAGE_CONTACT "${QUERN_PACKAGE_CONTACT}")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "Tensor programs in strings, compiled to fused kernels")
+set(CPACK_DEBIAN_PACKAGE_DESCRIPTION "Attention and the tensor arithmetic around it, written as a string in C++ or
+C and compiled to one kernel for the processor or a GPU, at run time or ahead
+of it. Holds the libraries, headers, CMake package and the command quern; what
+runs kernels compiled ahead of time, libquern-aot, needs nothing else of it.")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_STRIP_FILES ON)
 set(CPACK_DEBIAN_PACKAGE_SECTION libdevel)

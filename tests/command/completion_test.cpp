@@ -16,6 +16,8 @@ TEST_CASE("bash completes subcommands and options") {
   };
   CHECK(completed("quern comp", 1) == "compile completion\n");
   CHECK(completed("quern compile --lay", 2) == "--layouts\n");
+  CHECK(completed("quern cache ver", 2) == "verify\n");
+  CHECK(completed("quern cache prune --s", 3) == "--size\n");
 }
 
 TEST_CASE("zsh, fish and the manual know every option of compile") {
@@ -28,6 +30,13 @@ TEST_CASE("zsh, fish and the manual know every option of compile") {
     if (option == "export-cu") escaped = "\\-\\-export\\-cu";
     CHECK(page.find(escaped) != std::string::npos);
   }
+  // Subcommands of subcommands.
+  CHECK(zsh.find("'verify:reads every entry") != std::string::npos);
+  CHECK(zsh.find("'--size[") != std::string::npos);
+  CHECK(fish.find("-f -a verify -d 'reads every entry") != std::string::npos);
+  CHECK(fish.find("__fish_seen_subcommand_from cache; and __fish_seen_subcommand_from prune' -l size -r") != std::string::npos);
+  const std::string cache = run_quern({"manual", "cache"}).out;
+  for (const char* part : {".B quern cache\nSUBCOMMAND [OPTIONS]\n", ".B warm FILE\n", ".B \\-\\-size "}) CHECK(cache.find(part) != std::string::npos);
   CHECK(run_quern({"manual", "nothing"}).status == 2);
   CHECK(run_quern({"completion", "csh"}).status == 2);
 }

@@ -148,7 +148,7 @@ void add_cache(CLI::App& app, Session& session) {
   add("verify", "reads every entry; exit status 3 when one is damaged", [&session] { return verify(session); });
   add("prune", "removes what was not used for longest", [&session, command] {
     return prune(session, command->size > 0 ? command->size : store().most_bytes());
-  })->add_option("--size", command->size, "bytes to keep at most, as in 500MB (the cache's bound)")->transform(CLI::AsSizeValue(true));
+  })->add_option("--size", command->size, "bytes to keep at most, as in 500MB (the cache's bound)")->transform(CLI::AsSizeValue(true))->type_name("BYTES");
   add("clear", "removes every entry", [&session] { return prune(session, 0); });
   CLI::App* sub = add("warm", "compiles the kernels of a file for dense arguments", [&session, command] { return warm(session, *command); });
   sub->add_option("FILE", command->file, "program file")->required();
