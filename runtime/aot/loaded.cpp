@@ -66,7 +66,9 @@ Argument scalar_argument(const ir::Scalar& scalar, const void* at) {
 }  // namespace
 
 Loaded::ReadyCase::ReadyCase(const Case& of)
-    : made(of), binding(of.program), variants(std::make_unique<std::atomic<Ready*>[]>(of.variants.size())) {}
+    : made(of), binding(of.program), variants(std::make_unique<std::atomic<Ready*>[]>(of.variants.size())) {
+  for (const Variant& v : of.variants) levels.push_back(v.on_gpu() ? 0 : level_named(v.target));
+}
 Loaded::ReadyCase::~ReadyCase() {
   for (std::size_t i = 0; i < made.variants.size(); ++i) delete variants[i].load();
 }
@@ -97,18 +99,18 @@ const Variant& Loaded::choose(const ReadyCase& of, const CallArguments& call, co
   const int most = options.target ? level_named(options.target) : 4;
   if (most == 0) throw Error(Code::invalid_argument, fmt::format("error: no target '{}'; there are x86-64-v2, x86-64-v3 and x86-64-v4", options.target));
   const int level = std::min(most, level_of_processor());
-  const auto runs = [&](const Variant& v) { return on_gpu ? v.on_gpu() && GpuVariant::runs_on(v.gpu, options.gpu) : !v.on_gpu() && level_named(v.target) <= level; };
   // The image lists the best first.
   bool any = false;
-  std::string targets;
-  for (const Variant& v : of.made.variants) {
-    if (v.on_gpu() != on_gpu) continue;
-    if (targets.find(v.target) == std::string::npos) targets += (targets.empty() ? "" : ", ") + v.target;
-    if (!runs(v)) continue;
+  for (std::size_t i = 0; i < of.made.variants.size(); ++i) {
+    const Variant& v = of.made.variants[i];
+    if (v.on_gpu() != on_gpu || (on_gpu ? !GpuVariant::runs_on(v.gpu, options.gpu) : of.levels[i] > level)) continue;
     any = true;
     if (fits(v, call, actual)) return v;
   }
   const std::string& name = of.made.program.name;
+  std::string targets;
+  for (const Variant& v : of.made.variants)
+    if (v.on_gpu() == on_gpu && targets.find(v.target) == std::string::npos) targets += (targets.empty() ? "" : ", ") + v.target;
   if (!any)
     throw Error(Code::unsupported, fmt::format("error: kernel '{}' was compiled for {}; {}", name, targets.empty() ? "no such device" : targets,
                                                on_gpu ? GpuVariant::name_of_gpu(options.gpu) : options.target ? fmt::format("'{}' was asked for", options.target)

@@ -37,6 +37,7 @@ class Loaded {
     ~ReadyCase();
     const Case& made;
     Binding binding;
+    std::vector<int> levels;  // of the variants for the CPU
     std::unique_ptr<std::atomic<Ready*>[]> variants;
   };
 

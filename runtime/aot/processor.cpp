@@ -10,7 +10,9 @@ int level_named(std::string_view name) {
   return level >= 2 && level <= 4 ? level : 0;
 }
 
-int level_of_processor() {
+namespace {
+
+int find_level() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
   const auto v3 = [] {
@@ -26,6 +28,13 @@ int level_of_processor() {
 #else
   return 0;
 #endif
+}
+
+}  // namespace
+
+int level_of_processor() {
+  static const int level = find_level();
+  return level;
 }
 
 }  // namespace quern::runtime::aot
