@@ -22,14 +22,14 @@
 extern "C" {
 #endif
 
-typedef enum quern_type {
+typedef enum quern_type QUERN_ENUM {
   QUERN_F64, QUERN_F32, QUERN_F16, QUERN_BF16, QUERN_E4M3, QUERN_E5M2,
   QUERN_I64, QUERN_I32, QUERN_I16, QUERN_I8, QUERN_U8, QUERN_BOOL
 } quern_type;
 
-typedef enum quern_device { QUERN_DEVICE_AUTOMATIC, QUERN_DEVICE_CPU, QUERN_DEVICE_INTERPRETER, QUERN_DEVICE_CUDA } quern_device;
+typedef enum quern_device QUERN_ENUM { QUERN_DEVICE_AUTOMATIC, QUERN_DEVICE_CPU, QUERN_DEVICE_INTERPRETER, QUERN_DEVICE_CUDA } quern_device;
 
-typedef enum quern_kind { QUERN_INPUT, QUERN_OUTPUT, QUERN_REAL, QUERN_INTEGER, QUERN_BOOLEAN, QUERN_STREAM } quern_kind;
+typedef enum quern_kind QUERN_ENUM { QUERN_INPUT, QUERN_OUTPUT, QUERN_REAL, QUERN_INTEGER, QUERN_BOOLEAN, QUERN_STREAM } quern_kind;
 
 typedef struct quern_options quern_options;
 typedef struct quern_kernel quern_kernel;
@@ -97,7 +97,7 @@ QUERN_API size_t quern_explain_key(const quern_kernel* kernel, char* text, size_
 /* Compiled kernels on disk, for the whole process, instead of what the environment says (quern/cache.h). FROZEN never compiles:
    a kernel that is not there is QUERN_NOT_PREPARED, and the message names its key. `directory`: absolute, or NULL; `most_bytes`:
    0 for 1 GiB. */
-typedef enum quern_cache_mode { QUERN_CACHE_ON, QUERN_CACHE_READ_ONLY, QUERN_CACHE_FROZEN, QUERN_CACHE_OFF } quern_cache_mode;
+typedef enum quern_cache_mode QUERN_ENUM { QUERN_CACHE_ON, QUERN_CACHE_READ_ONLY, QUERN_CACHE_FROZEN, QUERN_CACHE_OFF } quern_cache_mode;
 QUERN_API quern_status quern_set_cache(quern_cache_mode mode, const char* directory, uint64_t most_bytes);
 /* "" where there is none; what kept it from being used, "" while all is well. */
 QUERN_API size_t quern_cache_directory(char* text, size_t capacity);

@@ -4,7 +4,7 @@ if(QUERN_CUDA)
   file(GLOB driver_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/cuda_runtime/driver/*.cpp)
   add_library(quern_emulated_cuda SHARED ${driver_sources})
   target_link_libraries(quern_emulated_cuda PRIVATE quern_cuda_emulator)
-  target_compile_options(quern_emulated_cuda PRIVATE -Wall -Wextra)
+  target_compile_options(quern_emulated_cuda PRIVATE -Wall -Wextra $<$<BOOL:${QUERN_WERROR}>:-Werror>)
   target_link_options(quern_emulated_cuda PRIVATE -Wl,--exclude-libs,ALL)
   set(links quern_command)
   # For the tests, and for anyone who wants to run GPU kernels here: tests/cuda_runtime/README.md.

@@ -2,7 +2,14 @@
 #ifndef QUERN_STATUS_H
 #define QUERN_STATUS_H
 
-typedef enum quern_status {
+/* C passes any number as an enumerator; C++ may look at one that is none only where the type has a size. */
+#ifdef __cplusplus
+#define QUERN_ENUM : int
+#else
+#define QUERN_ENUM
+#endif
+
+typedef enum quern_status QUERN_ENUM {
   QUERN_OK = 0,
   QUERN_INVALID_PROGRAM = 1,
   QUERN_INVALID_ARGUMENT = 2,
