@@ -38,10 +38,14 @@ std::string GroupProductCase::text() const {
   const int pieces = (columns + 63) / 64, b_bytes = b_transposed ? pieces * kTile : columns * 128, b_room = (b_bytes + 1023) / 1024 * 1024;
   const char* name = type == quern::DType::bf16 ? "bf16" : "f16";
   const auto define = [](const char* what, auto value) { return fmt::format("#define {} {}\n", what, value); };
-  std::string text = quern::cuda::tensor_prelude() + quern::cuda::hopper_prelude({columns});
+  // Four steps a tile of 64.
+  quern::cuda::GroupProduct product{name, name, columns, 4, {}, {}};
+  product.left = a_in_registers ? quern::cuda::GroupOperand{true, false, 0} : quern::cuda::GroupOperand{false, a_transposed, a_transposed ? 0 : 64};
+  product.right = {false, b_transposed, b_transposed ? 0 : columns};
+  std::string text = quern::cuda::tensor_prelude() + std::string(quern::cuda::hopper_prelude()) + quern::cuda::group_products({product});
   text += define("GROUPS", groups) + define("M", rows) + define("N", columns) + define("K", depth) + define("TA", int{a_transposed}) + define("TB", int{b_transposed}) +
           define("RS", int{a_in_registers}) + define("PIECES", b_transposed ? pieces : 0) + define("B_ROOM", b_room) + define("LDA", padded(a_transposed ? rows : depth)) +
-          define("EXPECTED", (a_in_registers ? 0 : groups * kTile) + b_bytes) + fmt::format("#define PRODUCT quern_wgmma_{}\n", name);
+          define("EXPECTED", (a_in_registers ? 0 : groups * kTile) + b_bytes) + fmt::format("#define PRODUCT {}\n", product.name());
   return text + R"(
 struct Parameters { quern_map a, b; const unsigned short* at; float* y; };
 extern "C" __global__ void __launch_bounds__(128 * (1 + GROUPS), 1) kernel(const __grid_constant__ Parameters p) {
@@ -91,15 +95,11 @@ extern "C" __global__ void __launch_bounds__(128 * (1 + GROUPS), 1) kernel(const
         }
 #endif
       quern_wgmma_fence();
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const unsigned long long b_here = of_b + (TB ? 128 : 2) * i;
 #if RS
-        PRODUCT<TB>(d, own[i], b_here, k + i > 0);
+      PRODUCT(d, own, of_b, k > 0);
 #else
-        PRODUCT<TA, TB>(d, of_a + (TA ? 128 : 2) * i, b_here, k + i > 0);
+      PRODUCT(d, of_a, of_b, k > 0);
 #endif
-      }
       quern_wgmma_commit();
       /* release early */
       quern_wgmma_wait<0>();

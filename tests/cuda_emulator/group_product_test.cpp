@@ -139,9 +139,9 @@ TEST_CASE("sums that are used before the wait show") {
 TEST_CASE("wrong operands are told") {
   CHECK(all_say(with({}, "const unsigned a = base + s * stage_bytes + g * 8192", "const unsigned a = base + s * stage_bytes + g * 8192 + 128"),
                 "not in the first row of a swizzle pattern"));
-  CHECK(all_say(with({.b_transposed = false}, "(TB ? 128 : 2) * i", "7 * (i > 0)"), "has no 16 elements left"));
-  CHECK(all_say(with({}, "of_a + (TA ? 128 : 2) * i", "of_a + (TA ? 128 : 2) * i + (warp == 2)"), "the warps of a group differ"));
-  CHECK(all_say(with({}, "of_a + (TA ? 128 : 2) * i", "of_a + (TA ? 128 : 2) * i + 2 * (lane / 16)"), "different operands"));
+  CHECK(all_say(with({.b_transposed = false}, "b + 2, 1)", "b + 7, 1)"), "has no 16 elements left"));
+  CHECK(all_say(with({}, "(d, a + 2,", "(d, a + 2 + (threadIdx.x / 32 % 4 == 2),"), "the warps of a group differ"));
+  CHECK(all_say(with({}, "(d, a + 2,", "(d, a + 2 + 2 * (threadIdx.x % 32 / 16),"), "different operands"));
   CHECK(all_say(with({}, "quern_tensor_load(b + i * 8192", "quern_tensor_load(b + i * 8192 + 16"), "not aligned to 128 bytes"));
   CHECK(all_say(with({}, "quern_mbarrier_init(empty + 8 * s, 4 * GROUPS);", ""), "has not been initialised"));
 }

@@ -51,7 +51,7 @@ struct ByHand {
     module.workspace = {t};
     quern::cuda::CudaModule printed;
     printed.workspace = {t};
-    printed.text = quern::cuda::tensor_prelude() + quern::cuda::hopper_prelude({8}) + R"(
+    printed.text = quern::cuda::tensor_prelude() + std::string(quern::cuda::hopper_prelude()) + R"(
 struct words0 { long long at[6]; };
 extern "C" __global__ void k0(const __grid_constant__ words0 w) {
   for (int i = threadIdx.x; i < w.at[4] * w.at[5]; i += blockDim.x)

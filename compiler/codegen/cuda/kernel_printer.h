@@ -15,6 +15,7 @@
 
 #include "compiler/codegen/cuda/arrange.h"
 #include "compiler/codegen/cuda/compile_cuda.h"
+#include "compiler/codegen/cuda/prelude_hopper.h"
 #include "compiler/codegen/cuda/roles.h"
 #include "compiler/ir/tile.h"
 #include "compiler/passes/recurrences.h"
@@ -48,9 +49,7 @@ class KernelPrinter {
   std::string run_warps();
   ir::Expr fit() const { return rows_ ? rows_->fit : warps_fit_; }
   KernelLaunch launch;
-  /// Columns of the products of warp groups that the text calls.
-  std::set<int> product_columns;
-  std::set<int> byte_product_columns;  // the same, of one-byte floats
+  std::set<GroupProduct> group_products;  // that the text calls
   bool has_roles() const { return schedule_.has_value(); }
   bool widens_operands = false;  // by functions of widening_prelude()
 
@@ -340,6 +339,7 @@ class KernelPrinter {
   void do_step(const Step& step, bool whole);
   std::string operand_name(const Contraction& c, std::size_t side) const;
   void issue_products(const tile::Nest& nest);
+  GroupProduct group_product(const Contraction& c, const tile::Dim& inner) const;
   void pack_factor(const tile::Nest& nest);
   const Ring& ring_of(ir::TensorId tile) const;
   std::string whole_block(const tile::For& loop, bool with_memory, std::set<ir::Expr>& ends);

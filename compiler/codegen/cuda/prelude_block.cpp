@@ -234,7 +234,6 @@ __device__ __forceinline__ void quern_copy_8(unsigned short* to, const unsigned 
   if (valid >= 8 && step == 1 && ((unsigned long long)from & 15) == 0) {
     quern_cp_async_16(quern_shared_address(to), from, 16);
   } else {
-#pragma unroll 1
     for (int i = 0; i < 8; ++i) to[i] = i < valid ? from[i * step] : (unsigned short)0;
   }
 }

@@ -9,40 +9,19 @@
 // PTX ISA 8.0, sections on wgmma.mma_async, cp.async.bulk.tensor, mbarrier.
 #include "compiler/codegen/cuda/prelude_hopper.h"
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-
 namespace quern::cuda {
 namespace {
 
-/// "%0, %1, ..." from `first`, `count` of them.
-std::string operands(int first, int count) {
-  std::string text;
-  for (int i = 0; i < count; ++i) text += fmt::format("{}%{}", i ? ", " : "", first + i);
-  return text;
+constexpr const char* kText = R"(// A tensor map of the driver: opaque, made by the launch.
+struct __align__(64) quern_map { unsigned long long at[16]; };
+// Names an operand tile in shared memory (128-byte swizzle, groups of 8 rows 1024 bytes apart).
+__device__ __forceinline__ unsigned long long quern_operand(unsigned address, unsigned lead) {
+  return 1ull << 62 | (unsigned long long)(1024 >> 4) << 32 | (unsigned long long)(lead >> 4) << 16 | (unsigned long long)((address & 0x3ffff) >> 4);
 }
-
-std::string product(int columns, const char* type) {
-  const int n = columns / 2;
-  std::string sums;
-  for (int i = 0; i < n; ++i) sums += fmt::format("{}\"+f\"(d[{}][{}])", i ? ", " : "", i / 4, i % 4);
-  const std::string d = operands(0, n);
-  return fmt::format(R"(template <int transposed_a, int transposed_b>
-__device__ __forceinline__ void quern_wgmma_{type}(float (&d)[{tiles}][4], unsigned long long a, unsigned long long b, int add) {{
-  asm volatile("{{.reg .pred p;\n setp.ne.b32 p, %{i2}, 0;\n wgmma.mma_async.sync.aligned.m64n{columns}k16.f32.{type}.{type} {{{d}}}, %{i0}, %{i1}, p, 1, 1, %{i3}, %{i4};}}"
-               : {sums} : "l"(a), "l"(b), "r"(add), "n"(transposed_a), "n"(transposed_b));
-}}
-template <int transposed_b>
-__device__ __forceinline__ void quern_wgmma_{type}(float (&d)[{tiles}][4], const unsigned (&a)[4], unsigned long long b, int add) {{
-  asm volatile("{{.reg .pred p;\n setp.ne.b32 p, %{i5}, 0;\n wgmma.mma_async.sync.aligned.m64n{columns}k16.f32.{type}.{type} {{{d}}}, {{%{i0}, %{i1}, %{i2}, %{i3}}}, %{i4}, p, 1, 1, %{i6};}}"
-               : {sums} : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add), "n"(transposed_b));
-}}
-)",
-                     fmt::arg("type", type), fmt::arg("tiles", columns / 8), fmt::arg("columns", columns), fmt::arg("d", d), fmt::arg("sums", sums),
-                     fmt::arg("i0", n), fmt::arg("i1", n + 1), fmt::arg("i2", n + 2), fmt::arg("i3", n + 3), fmt::arg("i4", n + 4), fmt::arg("i5", n + 5), fmt::arg("i6", n + 6));
-}
-
-constexpr const char* kFixed = R"(// Memory barriers, by their shared address. A phase ends when `count` threads have arrived and all expected bytes have.
+// The place of an element in an operand tile of `rows` rows: pieces of 64 columns, 16-byte units swizzled.
+__device__ __forceinline__ int quern_swizzled(unsigned rows, unsigned row, unsigned column) { return column / 64 * rows * 64 + row * 64 + ((column / 8 % 8) ^ (row % 8)) * 8 + column % 8; }
+#ifndef QUERN_EMULATED
+// Memory barriers, by their shared address. A phase ends when `count` threads have arrived and all expected bytes have.
 __device__ __forceinline__ void quern_mbarrier_init(unsigned barrier, unsigned count) { asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" : : "r"(barrier), "r"(count) : "memory"); }
 __device__ __forceinline__ void quern_mbarrier_init_fence() { asm volatile("fence.mbarrier_init.release.cluster;" : : : "memory"); }
 __device__ __forceinline__ void quern_mbarrier_expect(unsigned barrier, unsigned bytes) {
@@ -104,25 +83,11 @@ template <int N> __device__ __forceinline__ void quern_wgmma_pin(float (&d)[N][4
 #pragma unroll
     for (int k = 0; k < 4; ++k) asm volatile("" : "+f"(d[i][k]) : : "memory");
 }
+#endif
 )";
 
 }  // namespace
 
-std::string hopper_prelude(const std::set<int>& columns) {
-  // A tensor map of the driver: opaque, made by the launch.
-  std::string text = R"(struct __align__(64) quern_map { unsigned long long at[16]; };
-// Names an operand tile in shared memory (128-byte swizzle, groups of 8 rows 1024 bytes apart).
-__device__ __forceinline__ unsigned long long quern_operand(unsigned address, unsigned lead) {
-  return 1ull << 62 | (unsigned long long)(1024 >> 4) << 32 | (unsigned long long)(lead >> 4) << 16 | (unsigned long long)((address & 0x3ffff) >> 4);
-}
-// The place of an element in an operand tile of `rows` rows: pieces of 64 columns, 16-byte units swizzled.
-__device__ __forceinline__ int quern_swizzled(unsigned rows, unsigned row, unsigned column) { return column / 64 * rows * 64 + row * 64 + ((column / 8 % 8) ^ (row % 8)) * 8 + column % 8; }
-#ifndef QUERN_EMULATED
-)";
-  text += kFixed;
-  for (const int n : columns)
-    for (const char* type : {"bf16", "f16"}) text += product(n, type);
-  return text + "#endif\n";
-}
+std::string_view hopper_prelude() { return kText; }
 
 }  // namespace quern::cuda

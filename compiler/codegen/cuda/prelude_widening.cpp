@@ -1,14 +1,12 @@
 // Preludes of kernels with operands of one byte a value: e4m3 and e5m2 as f16 or bf16, which hold all their values
-// (widening.cpp), and the machine's own products of them: d (64 x N, f32) += a (64 x 32) b (32 x N), both factors along the
-// 128 bytes of their rows. These keep 14 bits of a sum (Arranger::find_byte_products).
+// (widening.cpp), and copies for the machine's own products of them (prelude_products.cpp), both factors along the 128 bytes
+// of their rows. These keep 14 bits of a sum (Arranger::find_byte_products).
 #include "compiler/codegen/cuda/prelude_hopper.h"
-
-#include <fmt/format.h>
 
 namespace quern::cuda {
 
-std::string byte_products_prelude(const std::set<int>& columns) {
-  std::string text = R"(
+std::string_view byte_copies_prelude() {
+  return R"(
 // 16 values of one byte, `step` apart: the first `valid` from memory, zeros behind them; asynchronous where it can be.
 __device__ __forceinline__ void quern_copy_16_bytes(unsigned short* to, const unsigned char* from, long long step, int valid) {
   if (valid >= 16 && step == 1 && ((unsigned long long)from & 15) == 0) {
@@ -17,25 +15,7 @@ __device__ __forceinline__ void quern_copy_16_bytes(unsigned short* to, const un
     for (int i = 0; i < 16; ++i) ((unsigned char*)to)[i] = i < valid ? from[i * step] : (unsigned char)0;
   }
 }
-#ifndef QUERN_EMULATED
 )";
-  for (const int n : columns) {
-    std::string d, sums;
-    for (int i = 0; i < n / 2; ++i) {
-      d += fmt::format("{}%{}", i ? ", " : "", i);
-      sums += fmt::format("{}\"+f\"(d[{}][{}])", i ? ", " : "", i / 4, i % 4);
-    }
-    for (const char* a : {"e4m3", "e5m2"})
-      for (const char* b : {"e4m3", "e5m2"})
-        text += fmt::format(R"(__device__ __forceinline__ void quern_wgmma_{a}_{b}(float (&d)[{tiles}][4], unsigned long long a, unsigned long long b, int add) {{
-  asm volatile("{{.reg .pred p;\n setp.ne.b32 p, %{i2}, 0;\n wgmma.mma_async.sync.aligned.m64n{n}k32.f32.{a}.{b} {{{d}}}, %{i0}, %{i1}, p, 1, 1;}}"
-               : {sums} : "l"(a), "l"(b), "r"(add));
-}}
-)",
-                            fmt::arg("a", a), fmt::arg("b", b), fmt::arg("tiles", n / 8), fmt::arg("n", n), fmt::arg("d", d), fmt::arg("sums", sums), fmt::arg("i0", n / 2),
-                            fmt::arg("i1", n / 2 + 1), fmt::arg("i2", n / 2 + 2));
-  }
-  return text + "#endif\n";
 }
 
 std::string_view widening_prelude() {

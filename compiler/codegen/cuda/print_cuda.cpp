@@ -25,7 +25,7 @@ CudaModule print_cuda(const tile::Module& module, const CudaOptions& options) {
         if (tensors[out].entry == in || compiler::may_share_storage(module, in, out)) shared.may_share.insert({in, out});
     }
     std::string kernels;
-    std::set<int> product_columns, byte_product_columns;
+    std::set<GroupProduct> products;
     bool roles = false, widens = false;
     for (const tile::Kernel& kernel : module.kernels) {
       doing = "printing kernel " + kernel.name;
@@ -46,15 +46,15 @@ CudaModule print_cuda(const tile::Module& module, const CudaOptions& options) {
       KernelPrinter printer(shared, kernel);
       kernels += '\n';
       kernels += printer.run(taken);
-      product_columns.merge(printer.product_columns);
-      byte_product_columns.merge(printer.byte_product_columns);
+      products.merge(printer.group_products);
       roles |= printer.has_roles();
       widens |= printer.widens_operands;
       result.launches.push_back(std::move(printer.launch));
     }
     const bool selects = kernels.find("quern_top") != std::string::npos || kernels.find("quern_sort") != std::string::npos;
-    result.text = prelude(kernels) + tensor_prelude() + block_prelude() + (selects ? select_prelude() : "") + (roles ? hopper_prelude(product_columns) : "");
-    if (!byte_product_columns.empty()) result.text += byte_products_prelude(byte_product_columns);
+    result.text = prelude(kernels) + tensor_prelude() + block_prelude() + (selects ? select_prelude() : "") + std::string(roles ? hopper_prelude() : "") + group_products(products);
+    const bool copies_bytes = kernels.find("quern_copy_16_bytes") != std::string::npos;
+    if (copies_bytes) result.text += byte_copies_prelude();
     if (widens) result.text += widening_prelude();
     result.text += kernels;
     result.program = std::move(shared.program);

@@ -433,7 +433,6 @@ void KernelPrinter::computing_role() {
       const std::string rows = part ? fmt::format(" + group * {}", part) : "";
       line(fmt::format("const unsigned long long {} = quern_operand(ring{}{}, {});", name, r.tile, rows, transposed ? r.rows * 128 : 16));
     }
-    (c.bytes ? byte_product_columns : product_columns).insert(arranged_->column_tiles.at(c.column) * 8);
   }
   for (const Ring& r : s.rings) if (r.held) line(fmt::format("unsigned held{} = 0;", r.tile));
   // The first group's turn comes first.
@@ -605,6 +604,24 @@ void KernelPrinter::do_step(const Step& step, bool whole) {
   whole_ends_.clear();
 }
 
+/// What the machine does for a contraction.
+GroupProduct KernelPrinter::group_product(const Contraction& c, const Dim& inner) const {
+  GroupProduct p;
+  GroupOperand* const operands[] = {&p.right, &p.left};
+  for (std::size_t side = 0; side < c.tiles.size(); ++side) {
+    const Ring& r = ring_of(c.tiles[side]);
+    operands[side]->transposed = arranged_->operands.at(r.tile).dims[1] != c.inner;
+    if (!operands[side]->transposed) operands[side]->rows = r.rows;
+  }
+  p.left.in_registers = c.left_in_registers;
+  p.left_type = c.bytes ? name(ring_of(c.tiles[1]).from) : c.bf16 ? "bf16" : "f16";
+  p.right_type = c.bytes ? name(ring_of(c.tiles[0]).from) : p.left_type;
+  p.columns = arranged_->column_tiles.at(c.column) * 8;
+  const int depth = c.bytes ? 32 : 16;
+  p.steps = static_cast<int>((extent_of(pool_, inner)->most + depth - 1) / depth);
+  return p;
+}
+
 /// Starts the products of a contraction, as a group.
 void KernelPrinter::issue_products(const Nest& nest) {
   const Contraction& c = arranged_->contractions.at(&nest);
@@ -636,27 +653,14 @@ void KernelPrinter::issue_products(const Nest& nest) {
       start_sums(nest);
     }
   }
-  const int depth = c.bytes ? 32 : 16;
-  const int steps = static_cast<int>((extent_of(pool_, inner)->most + depth - 1) / depth);
-  auto operand = [&](std::size_t side, int step) {
-    const Ring& r = ring_of(c.tiles[side]);
-    const bool transposed = arranged_->operands.at(r.tile).dims[1] != c.inner;
-    const std::int64_t along = transposed ? step * 128 : step / 4 * (r.rows * 8) + step % 4 * 2;
-    return fmt::format("{} + {}", side == 0 ? "b" : "a", along);
-  };
   for (std::size_t side = 0; side < c.tiles.size(); ++side) {
     const Ring& r = ring_of(c.tiles[side]);
     line(fmt::format("const unsigned long long {} = {} + stage{} * {};", side == 0 ? "b" : "a", operand_name(c, side), r.tile, r.bytes() / 16));
   }
-  auto transposed = [&](std::size_t side) { return arranged_->operands.at(c.tiles[side]).dims[1] != c.inner ? 1 : 0; };
-  const char* type = c.bf16 ? "bf16" : "f16";
+  const GroupProduct product = group_product(c, inner);
+  group_products.insert(product);
   line("quern_wgmma_fence();");
-  for (int step = 0; step < steps; ++step) {
-    const int add = step > 0 || !fresh_sums;
-    if (c.bytes) line(fmt::format("quern_wgmma_{}_{}(tile{}[0], {}, {}, {});", name(ring_of(c.tiles[1]).from), name(ring_of(c.tiles[0]).from), u.target, operand(1, step), operand(0, step), add));
-    else if (c.left_in_registers) line(fmt::format("quern_wgmma_{}<{}>(tile{}[0], left{}[{}], {}, {});", type, transposed(0), u.target, u.target, step, operand(0, step), add));
-    else line(fmt::format("quern_wgmma_{}<{}, {}>(tile{}[0], {}, {}, {});", type, transposed(1), transposed(0), u.target, operand(1, step), operand(0, step), add));
-  }
+  line(fmt::format("{}(tile{}[0], {}, b, {});", product.name(), u.target, c.left_in_registers ? fmt::format("left{}", u.target) : "a", fresh_sums ? 0 : 1));
   line("quern_wgmma_commit();");
   in_fragment_ = false;
   scopes_.pop_back();
