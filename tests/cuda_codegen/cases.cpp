@@ -1,5 +1,7 @@
 #include "tests/cuda_codegen/cases.h"
 
+#include <fmt/format.h>
+
 #include "compiler/codegen/cuda/elementwise.h"
 
 namespace quern::cuda::test {
@@ -41,6 +43,12 @@ std::vector<Case> all() {
       if (op == Op::where) c.operands[0] = DType::boolean;
       c.name = "op_" + std::string(ir::name(op)) + "_" + std::string(name(type));
       c.value = apply_text(op, type, c.to, std::span(names, c.operands.size()));
+      if (const SmallForm* small = small_form(op); small && type == DType::f32) {
+        Case by_size = c;
+        by_size.name = "small_" + c.name;
+        by_size.value = fmt::format("(fabsf(a) > {} ? {} : {}(a))", literal_real(small->limit, DType::f32), c.value, small->name);
+        out.push_back(by_size);
+      }
       out.push_back(c);
       if (row.rule != TypeRule::Integer) continue;
       for (std::int64_t divisor : {1, 2, 8, 12, 128, -4}) {

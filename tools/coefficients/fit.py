@@ -117,9 +117,12 @@ ROWS = [
 # log2 of erfc(a / sqrt 2) / 2: the weight makes it an absolute error of that half of erfc, which is all that gelu needs.
 half_erfc = lambda a: erfc(a / sqrt(mpf(2))) / 2
 log1p_ratio = near_zero(lambda t: log(1 + t) / t, [(-1) ** k / mpf(k + 1) for k in range(14)])
+tanh_series = [mp.taylor(mp.tanh, 0, 31)[2 * k + 3] for k in range(14)]
+tanh_rest = near_zero(lambda z: (mp.tanh(root(z)) - root(z)) / root(z) ** 3, tanh_series)
 CUDA_ROWS = [
     ("log2 of half erfc", lambda a: log(half_erfc(a)) / ln2, 0, 6, lambda a: ln2 * half_erfc(a), mpf("1e-8")),
     ("log1p(t) / t", log1p_ratio, 0, 1, relative(log1p_ratio), mpf("1e-8")),
+    ("(tanh(x) - x) / x^3 by x^2, |x| to 0.55", tanh_rest, 0, mpf("0.3025"), lambda z: z + mpf("1e-4"), mpf("5e-8")),
 ]
 
 

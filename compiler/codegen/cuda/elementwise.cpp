@@ -125,6 +125,11 @@ std::string integer_text(Op op, DType type, Args args) {
 
 }  // namespace
 
+const SmallForm* small_form(Op op) {
+  static constexpr SmallForm kTanh{"tanh_small_f32", 0.55};
+  return op == Op::tanh ? &kTanh : nullptr;
+}
+
 std::string apply_text(Op op, DType operands, DType, Args args) {
   if (!ir::is_elementwise(op) || static_cast<int>(args.size()) != ir::info(op).arity)
     throw std::logic_error("apply_text: not an elementwise operator with its operands");

@@ -39,6 +39,13 @@ std::string atomic_text(ir::Reducer reducer, DType type, const std::string& addr
 /// calls none.
 double documented_ulps(ir::Op op, DType type);
 
+/// A form of a function of one f32 that is cheaper and right (within the same ulps) up to `limit` in size; null: there is none.
+struct SmallForm {
+  const char* name;
+  double limit;
+};
+const SmallForm* small_form(ir::Op op);
+
 /// Device functions that the texts above call, as far as `kernels` needs them; opens every translation unit. Includes nothing.
 std::string prelude(std::string_view kernels);
 

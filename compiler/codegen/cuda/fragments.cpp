@@ -284,6 +284,36 @@ bool KernelPrinter::largest_by_integers(const Nest& nest, const Dim& row, const 
   return true;
 }
 
+/// Functions that are cheaper for small arguments: the nest twice, behind one vote of the warp. Whether it printed the nest.
+bool KernelPrinter::by_size_of_arguments(const Nest& nest, const Dim& row, const Dim& column) {
+  std::map<Expr, double> arguments;  // how large they may be
+  for (const Update& u : nest.updates)
+    compiler::for_each_node(pool_, u.body, [&](Expr e) {
+      const Node& n = pool_[e];
+      if (n.type == DType::f32 && small_form(n.op) && pool_.depends_on(e, column.index)) arguments[n.args[0]] = small_form(n.op)->limit;
+    });
+  if (arguments.empty()) return false;
+  open("");
+  line("bool large = false;");
+  open_rows(row);
+  open_columns(column, arranged_->column_tiles.at(column.index));
+  for (const auto& [e, limit] : arguments) line(fmt::format("large |= fabsf({}) > {};", value(e), literal_real(limit, DType::f32)));
+  close_loops();
+  close_loops();
+  for (const bool small : {true, false}) {
+    open(small ? "if (!__any_sync(0xffffffffu, large))" : "else");
+    scopes_.emplace_back();
+    small_arguments_ = small;
+    voted_ = true;
+    fragment_nest(nest);
+    voted_ = small_arguments_ = false;
+    scopes_.pop_back();
+    close();
+  }
+  close();
+  return true;
+}
+
 void KernelPrinter::fragment_nest(const Nest& nest) {
   const Arrangement& a = *arranged_;
   const Dim* row = nullptr;
@@ -302,6 +332,7 @@ void KernelPrinter::fragment_nest(const Nest& nest) {
     for (Expr e : {u.body, u.domain, u.start, u.result}) memory |= touches_memory(e);
   }
   if (column && schedule_ && !memory && largest_by_integers(nest, *row, *column)) return;
+  if (column && !memory && !voted_ && by_size_of_arguments(nest, *row, *column)) return;
   if (a.f32 && column && best_of_columns(nest, *row, *column, memory)) return;
   const std::string row_limit = memory ? limit_text(*row, a.rows()) : "";
   const int tiles = column ? a.column_tiles.at(column->index) : 0;

@@ -265,6 +265,7 @@ class KernelPrinter {
   void close_loops();
   void forget(const tile::Dim& dim);
   void hoist(ir::Expr e, ir::IndexId column, const std::set<ir::TensorId>& written);
+  bool by_size_of_arguments(const tile::Nest& nest, const tile::Dim& row, const tile::Dim& column);
   bool largest_by_integers(const tile::Nest& nest, const tile::Dim& row, const tile::Dim& column);
   void fragment_nest(const tile::Nest& nest);
   bool is_in_parts(ir::TensorId tensor) const;
@@ -413,6 +414,8 @@ class KernelPrinter {
   std::optional<ir::TensorId> through_;   // of the step at hand (Work::through)
   std::vector<const tile::Nest*> flying_;  // products under way, oldest first
   bool in_fragment_ = false;
+  bool small_arguments_ = false;           // of functions that have a form for them (small_form)
+  bool voted_ = false;                     // the size of arguments is known
   std::map<const tile::For*, std::set<ir::TensorId>> part_sums_;  // of loops that are not yet done
   std::string column_guard_;            // true where the column at hand exists; empty: it does
   ir::Expr column_begin_;               // of the columns at hand
