@@ -86,13 +86,16 @@ void NvrtcFile::look() {
 void read_report(const std::string& log, CompiledText& into) {
   std::istringstream lines(log);
   KernelResources* kernel = nullptr;
+  bool of_kernel = false;
   for (std::string line; std::getline(lines, line);) {
     if (const std::size_t at = line.find("Compiling entry function '"); at != std::string::npos) {
       const std::size_t begin = at + 26, end = line.find('\'', begin);
       into.kernels.push_back({});
       kernel = &into.kernels.back();
       kernel->entry = line.substr(begin, end == std::string::npos ? end : end - begin);
-    } else if (kernel && line.find("bytes stack frame") != std::string::npos) {
+    } else if (const std::size_t named = line.find("Function properties for "); named != std::string::npos) {
+      of_kernel = kernel && line.substr(named + 24) == kernel->entry;  // else of a function that kernels call
+    } else if (kernel && of_kernel && line.find("bytes stack frame") != std::string::npos) {
       kernel->stack_bytes = number_before(line, " bytes stack frame");
       kernel->spill_store_bytes = number_before(line, " bytes spill stores");
       kernel->spill_load_bytes = number_before(line, " bytes spill loads");

@@ -17,7 +17,9 @@ TEST_CASE("the report of ptxas gives registers, spills, stack and shared memory 
       "ptxas info    : Function properties for k0\n"
       "    256 bytes stack frame, 96 bytes spill stores, 104 bytes spill loads\n"
       "ptxas info    : Used 255 registers, used 1 barriers, 256 bytes cumulative stack size, 128 bytes smem, 400 bytes cmem[0]\n"
-      "ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized due to a function\n",
+      "ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized due to a function\n"
+      "ptxas info    : Function properties for _Z17quern_store_pairsPtS_iijjjj\n"
+      "ptxas         .     8 bytes stack frame, 4 bytes spill stores, 4 bytes spill loads\n",
       c);
   REQUIRE(c.kernels.size() == 2);
   CHECK(c.kernels[0].entry == "k1");
