@@ -8,6 +8,7 @@
 
 #include "dsl/ir/print_program.h"
 #include "runtime/signature.h"
+#include "runtime/tuned.h"
 #ifdef QUERN_LLVM
 #include "compiler/codegen/cpu/compile_cpu.h"
 #include "runtime/cpu/target_option.h"
@@ -48,7 +49,9 @@ std::shared_ptr<const Executable> compile_for_cuda(const CompileRequest&) {
 }
 #endif
 
-std::shared_ptr<const Executable> compile_for(Device device, const CompileRequest& request) {
+std::shared_ptr<const Executable> compile_for(Device device, const CompileRequest& asked) {
+  Options chosen;
+  const CompileRequest request = as_chosen(device, asked, chosen);
   // A fault of the compiler brings its repro along: the checked program, with what was fixed in it.
   const auto with_program = [&](std::string what) {
     const std::string prefix = "error: internal fault";

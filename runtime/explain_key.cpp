@@ -13,6 +13,7 @@
 #include "runtime/disk/process_store.h"
 #include "runtime/lowered.h"
 #include "runtime/signature.h"
+#include "runtime/tuned.h"
 
 namespace quern::runtime {
 namespace {
@@ -78,13 +79,17 @@ std::string unused([[maybe_unused]] Device device, [[maybe_unused]] const ir::Pr
 
 }  // namespace
 
-std::string explain_key(Device device, const CompileRequest& request) {
+std::string explain_key(Device device, const CompileRequest& asked) {
   if (device == Device::interpreter) return "the interpreter compiles nothing: there is no key\n";
+  Options chosen;
+  const CompileRequest request = as_chosen(device, asked, chosen);
   const std::shared_ptr<const ir::Program> settled = settled_program(request);
   const Signature signature = signature_of(device, *settled, request);
   const std::string key = signature.bytes();
   std::string text = fmt::format("key {} of kernel {}\n", disk::digest_of(key), settled->name);
   for (const SignatureField& field : signature.fields) text += fmt::format("  {:<16} {}\n", field.name, shown(field));
+  if (const std::optional<Choice> choice = choice_for(device, asked))
+    text += fmt::format("  passes are off by choice of `quern tune`: {:.2f} us for {:.2f} us, {}\n", choice->seconds * 1e6, choice->as_it_is * 1e6, choice->measured);
   text += "  which is, with the names of this text\n";
   const std::string program = ir::print_program(*settled);
   for (std::size_t at = 0; at < program.size();) {

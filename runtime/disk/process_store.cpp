@@ -30,7 +30,10 @@ std::unique_ptr<ProcessStore> make(const CacheOptions& options) {
     if (end != size && *end == '\0' && bytes > 0) store.most_bytes = bytes;
     else if (*size) made->problem = "QUERN_CACHE_SIZE='" + std::string(size) + "' is no number of bytes";
   }
+  StoreOptions choices = store;
+  choices.folder += "/tuned";
   made->store = std::make_unique<Store>(std::move(store));
+  made->choices = std::make_unique<Store>(std::move(choices));
   return made;
 }
 

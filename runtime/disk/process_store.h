@@ -12,6 +12,7 @@ namespace quern::runtime::disk {
 struct ProcessStore {
   CacheMode mode = CacheMode::on;
   std::unique_ptr<Store> store;  // null: off, or there is no folder for it
+  std::unique_ptr<Store> choices;  // measured ones (runtime/tuned.h), in "tuned" below that folder; null where `store` is
   std::string problem;           // why there is none
 };
 

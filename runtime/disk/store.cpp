@@ -156,6 +156,8 @@ std::optional<std::string> Store::load(const File& part, const std::string& name
   return bytes;
 }
 
+bool Store::is_there() { return static_cast<bool>(open_file(AT_FDCWD, options_.folder.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW)); }
+
 Found Store::read(std::string_view key) {
   Found found;
   const std::string name = digest(key);

@@ -58,6 +58,9 @@ class Store {
   /// Removes every entry; files that are none stay.
   std::size_t clear() { return prune(0); }
 
+  /// Whether there is a folder at all: cheaper than to read from it.
+  bool is_there();
+
   const std::string& folder() const { return options_.folder; }
   bool read_only() const { return options_.read_only || latched_.load(); }
   std::uint64_t most_bytes() const { return options_.most_bytes; }

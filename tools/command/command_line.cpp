@@ -144,6 +144,7 @@ int run_command(int argc, const char* const* argv) {
   add_judge(app, session);
   add_completion(app, session);
   add_cache(app, session);
+  add_tune(app, session);
 
   session.terminal = Terminal::detect(false);
   // Help that nobody asked for is still help, but not success.

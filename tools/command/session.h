@@ -37,6 +37,7 @@ void add_judge(CLI::App& app, Session& session);
 /// `quern completion` and `quern manual`.
 void add_completion(CLI::App& app, Session& session);
 void add_cache(CLI::App& app, Session& session);
+void add_tune(CLI::App& app, Session& session);
 
 /// The whole command: what main() does. Exit status in, as documented in exit_code.h.
 int run_command(int argc, const char* const* argv);
