@@ -83,7 +83,7 @@ void check_mounted(const std::function<std::string()>& test) {
   const std::string said = in_child(test);
   if (said == kNoMounts) {
     CHECK_FALSE(required("QUERN_REQUIRE_MOUNTS"));
-    WARN("skipped: no mount namespaces here, so no file system that is really full or read only");
+    WARN("skipped: no mount namespaces, so no file system really full or read only");
     return;
   }
   CHECK(said == "");

@@ -130,8 +130,8 @@ void add_tune(CLI::App& app, Session& session) {
       "\n"
       "The choice is for dense arguments of any sizes, on this processor or GPU; `quern explain FILE --key` shows it. It stands in\n"
       "\"tuned\" below the cache folder, apart from compiled code: `quern cache clear` leaves it, programs follow it when they compile,\n"
-      "and nothing is measured again unless this command is run. A choice may change the last bits of results. `quern bench` measures\n"
-      "kernels as they are without.");
+      "and nothing is measured again unless this command is run. A choice may change the last bits of results. `quern bench` and\n"
+      "`quern compile` take kernels as they are without.");
   options->kernel.add_to(*sub, true);
   sub->add_option("--threads", options->threads, "threads to use (default: all)")->check(CLI::Range(0, 4096));
   sub->add_option("--on", options->device, "cpu (default) or cuda");
