@@ -84,7 +84,7 @@ TEST_CASE("positions of the best: ties, infinities, NaN, streaming over blocks")
             u.start_position = t.read(P, {t.ix(i)});
             nest.dims = {{i, t.n(0), t.n(R), 1, !lanes}, {j, t.ix(outer), t.pool().min(t.pool().add(t.ix(outer), t.n(block)), t.n(5)), 1, lanes}};
             nest.updates = {u};
-            tile::For loop{outer, t.n(0), t.n(5), block, {}, {}};
+            tile::For loop{outer, t.n(0), t.n(5), block, {}, {}, {}};
             loop.body.push_back({nest});
             t.kernel().body.push_back({loop});
           }
