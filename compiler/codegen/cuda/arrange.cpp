@@ -78,6 +78,7 @@ class Arranger {
   Arrangement result;
   std::vector<const Nest*> nests;
   std::set<TensorId> scratch;
+  std::set<TensorId> selected;       // what top-k and sort touch, by threads of their own
 
   std::set<const Nest*> in_loops;
   std::map<const Nest*, int> place;  // in the order of work; two branches share their places
@@ -122,6 +123,10 @@ void Arranger::collect(const tile::Block& block, bool looped) {
       const int end = std::exchange(places, start);
       collect(i->else_block, looped);
       places = std::max(places, end);
+    } else if (auto* select = std::get_if<tile::Select>(&s.node)) {
+      for (TensorId t : {select->source, select->values, select->positions, select->live}) selected.insert(t);
+      for (Expr e : {select->body, select->domain})
+        if (e) compiler::for_each_node(pool, e, [&](Expr at) { if (pool[at].op == Op::read) selected.insert(static_cast<TensorId>(pool[at].payload)); });
     }
   }
 }
@@ -461,7 +466,7 @@ void Arranger::place_tiles() {
     for (const Update& u : n->updates)
       if (result.operands.contains(u.target) && result.kinds.at(n) == NestKind::arranged) result.kinds[n] = NestKind::flat;
   }
-  std::set<TensorId> memory;
+  std::set<TensorId> memory = selected;
   for (const auto& [t, tile] : result.operands) memory.insert(t);
   std::map<TensorId, std::vector<IndexId>> met;
   for (const Nest* n : nests) {
