@@ -165,24 +165,39 @@ class Machine {
                      std::vector<std::int64_t>& from, std::vector<std::int64_t>& to);
 };
 
+/// The exponent of the lowest bit that is set; `x` is positive.
+inline int lowest_bit(double x) {
+  std::uint64_t bits;
+  static_assert(sizeof bits == sizeof x);
+  __builtin_memcpy(&bits, &x, sizeof bits);
+  const std::uint64_t significand = (bits & 0xFFFFFFFFFFFFFull) | 0x10000000000000ull;
+  return static_cast<int>(bits >> 52) - 1075 + __builtin_ctzll(significand);
+}
+
 /// What the partial products of some order may reach, as exponents.
 template <class R>
 class PartialProducts {
  public:
   void add(const Value<R>& factor) {
     if (!std::isfinite(factor.v) || factor.v == 0) return;
-    const bool above = std::fabs(factor.v) > 1;
-    (above ? up_ : down_) += std::ilogb(static_cast<double>(factor.v)) + (above ? 1 : 0);
+    const double size = std::fabs(static_cast<double>(factor.v));
+    const bool above = size > 1;
+    (above ? up_ : down_) += std::ilogb(size) + (above ? 1 : 0);
+    const int bits = std::ilogb(size) - lowest_bit(size) + 1;
+    if (bits > 1) bits_ += bits, ++count_;
   }
-  /// The product, where some order overflows or underflows.
+  /// The product in any order: one that overflows or underflows, or whose partial products have more digits than others and round.
   void widen(Value<R>& product, const Precision& p) const {
+    if (std::isinf(product.v) && down_ <= std::ilogb(p.tiny)) product.e = kInf;  // 0 times it
     if (!std::isfinite(product.v) || !tame(product, p)) return;
+    if (bits_ > p.digits) product.e = std::fmax(product.e, (count_ - 1) * p.eps * std::fabs(static_cast<double>(product.v)));
     if (up_ > std::ilogb(p.largest)) product.e = kInf;
     if (down_ < std::ilogb(p.tiny) + p.digits) product.e += std::fabs(static_cast<double>(product.v));
   }
 
  private:
   double up_ = 0, down_ = 0;
+  double bits_ = 0, count_ = 0;  // of factors that are no powers of two
 };
 
 /// A sum with the bound that any order of its terms obeys: (n - 1) roundings of the sum of sizes. Exact while every
@@ -237,13 +252,6 @@ class Total {
   bool exact(const Precision& p) const { return exact_ && size_ <= std::ldexp(1.0, std::min(1023, low_ + p.digits)); }
 
  private:
-  static int lowest_bit(double x) {
-    std::uint64_t bits;
-    static_assert(sizeof bits == sizeof x);
-    __builtin_memcpy(&bits, &x, sizeof bits);
-    const std::uint64_t significand = (bits & 0xFFFFFFFFFFFFFull) | 0x10000000000000ull;
-    return static_cast<int>(bits >> 52) - 1075 + __builtin_ctzll(significand);
-  }
   R value_ = 0;
   double size_ = 0, error_ = 0;
   double above_ = 0, below_ = 0;  // finite terms by sign
