@@ -1,6 +1,7 @@
 // Expressions in index form: numbers, names, operators. In: syntax. Out: typed values.
 // The one idea: a product with a masked softmax is zero outside the mask and does not read its other factors there, so
 // the mask is found first and guards them.
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <limits>

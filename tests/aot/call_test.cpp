@@ -1,5 +1,6 @@
 // Functions made ahead of time give what the same text gives when it is compiled at run time, bit for bit, for every target
 // that runs here and every layout.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <random>

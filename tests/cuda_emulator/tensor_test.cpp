@@ -1,4 +1,5 @@
 // Tensor-core products and fragments against plain loops, asynchronous copies that are late until waited for.
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <random>

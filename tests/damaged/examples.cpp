@@ -1,5 +1,6 @@
 // The examples with small random damage: each is refused with messages, or it checks to a program that verifies. Nothing
 // crashes, nothing is an internal error. Failures print their seed.
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <random>

@@ -1,5 +1,6 @@
 // The bounds from both sides: straightforward f32 implementations are accepted, results that are wrong by little (twice
 // the bound, one element of a mask, a scale, a rounding that was not allowed) are not.
+#include <algorithm>
 #include <random>
 
 #include "tests/interpreter/given.h"

@@ -1,5 +1,6 @@
 // quern compile: kernels ahead of time. In: a program file, targets, values. Out: DIR/NAME.h and DIR/NAME.o, which a program
 // links with libquern-aot.
+#include <algorithm>
 #include <filesystem>
 
 #include <fmt/format.h>

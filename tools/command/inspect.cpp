@@ -1,6 +1,8 @@
 // quern inspect: what a kernel looks like on its way. In: a program. Out: its text at one stage, on stdout.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #ifdef QUERN_LLVM
 #include "compiler/codegen/cpu/code_generator.h"
 #endif

@@ -2,6 +2,8 @@
 // whether they are what the interpreter says.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "tools/command/device_call.h"
 #include "tools/command/preview.h"
 

@@ -1,6 +1,7 @@
 // quern tune: which optimising passes a kernel is faster without, measured here. In: a program and the arguments of a call. Out: a
 // choice, kept apart from compiled code (runtime/tuned.h), that later processes compile by. The one idea: nothing is taken for faster
 // that did not win calls in turns, and nothing is timed that was not found right.
+#include <algorithm>
 #include <chrono>
 
 #include <fmt/chrono.h>

@@ -7,6 +7,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "compiler/codegen/cuda/elementwise.h"
 #include "compiler/codegen/cuda/kernel_printer.h"
 #include "compiler/passes/walk.h"
