@@ -2,6 +2,7 @@
 // at a page without access, so that a kernel which goes beyond one is an illegal address, as on a GPU.
 #include <sys/mman.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -292,7 +293,7 @@ Result cuMemsetD8Async(DevicePointer to, unsigned char value, std::size_t bytes,
   return kSuccess;
 }
 Result cuStreamCreate(Stream* stream, unsigned) {
-  static int number = 0;
+  static std::atomic<int> number{0};
   *stream = new CUstream_st{++number};
   return kSuccess;
 }
