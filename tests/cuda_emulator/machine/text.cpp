@@ -103,16 +103,22 @@ Text::Text(const std::string& text, const std::vector<std::string>& entries) {
     throw std::runtime_error("extern __shared__ stands at namespace scope; the emulator wants it in the kernel");
   static_shared_ = static_cast<unsigned char*>(reinterpret_cast<void* (*)()>(find("quern_static_shared"))());
   static_bytes_ = reinterpret_cast<unsigned long (*)()>(find("quern_static_bytes"))();
-  const auto declares_static = [&](const std::string& e) {
-    static const std::string kKernel = "__global__", kShared = "__shared__", kExtern = "extern ";
+  // What the kernel itself declares; of other arrays than of bytes all that the text has.
+  const auto static_of = [&](const std::string& e) -> std::size_t {
+    static const std::string kKernel = "__global__", kShared = "__shared__", kExtern = "extern ", kBytes = "unsigned char ";
     const std::size_t begin = text.find(" " + e + "("), end = std::min(text.find(kKernel, begin), text.size());
-    for (std::size_t at = begin; (at = text.find(kShared, at)) < end; at += kShared.size())
-      if (at < kExtern.size() || text.compare(at - kExtern.size(), kExtern.size(), kExtern) != 0) return true;
-    return false;
+    std::size_t bytes = 0;
+    for (std::size_t at = begin; (at = text.find(kShared, at)) < end; at += kShared.size()) {
+      if (at >= kExtern.size() && text.compare(at - kExtern.size(), kExtern.size(), kExtern) == 0) continue;
+      const std::size_t stop = text.find(';', at), type = text.find(kBytes, at), size = text.find('[', at);
+      if (type > stop || size > stop) return static_bytes_;
+      bytes += (std::stoul(text.substr(size + 1)) + 15) / 16 * 16;
+    }
+    return std::min<std::size_t>(bytes, static_bytes_);
   };
   for (const std::string& e : entries)
     entries_.push_back({e, reinterpret_cast<void (*)(const void*)>(find("quern_run_" + e)), *static_cast<const unsigned long*>(find("quern_bytes_" + e)),
-                        declares_static(e) ? static_bytes_ : 0});
+                        static_of(e)});
 }
 
 std::string Text::launch(std::size_t entry, const Grid& grid, const void* parameter, const How& how) const {

@@ -46,7 +46,7 @@ class Text {
     std::string name;
     void (*run)(const void*) = nullptr;
     std::size_t bytes = 0;
-    std::size_t static_bytes = 0;  // all kernels share one window here; a kernel without any of its own has all the room
+    std::size_t static_bytes = 0;  // of its own arrays; all kernels share one window here
   };
   Text(const std::string& text, const std::vector<std::string>& entries);
 
