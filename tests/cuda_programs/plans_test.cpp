@@ -157,7 +157,31 @@ kernel aligned(a: f16[M,32], b: f16[32,N]) -> (c: f16[M,N]) { c[m,n] = sum[k](a[
 )";
   const auto cases = fuzz::cases_of(text);
   for (const auto& [which, part, fault] : {std::tuple{1, "x.x = upper ? c : low[0];", "x.x = low[0];"}, {1, "if (at < (upper ? valid[1] : valid[0]))", "if (true)"},
-                                           {0, "to[j / 2] + at, pair, valid[j / 2] - at", "to[j / 2] + at, pair, 2"}}) {
+                                           {0, "if (valid > 1) to[1]", "to[1]"}}) {
+    int edits = 0;
+    const auto with_fault = [&](std::string& printed) {
+      if (const auto at = printed.find(part); at != std::string::npos) printed.replace(at, std::string(part).size(), fault), ++edits;
+    };
+    INFO(part);
+    CHECK(fuzz::judge(text, cases.at(static_cast<std::size_t>(which)), test::emulated({}, with_fault)).outcome != fuzz::Outcome::agree);
+    CHECK(edits > 0);
+  }
+}
+
+TEST_CASE("results that go through a tile: wrong rows, wrong columns and what is left for single elements are noticed") {
+  const std::string text = R"(
+#: B=1 M=70 N=90
+kernel aligned(q: bf16[B,M,64], k: bf16[B,N,64], v: bf16[B,N,64]) -> (o: bf16[B,M,64]) {
+  o[b,m,e] = sum[n](softmax[n](sum[d](q[b,m,d] * k[b,n,d])) * v[b,n,e])
+}
+#: B=1 M=70 N=90
+kernel not_aligned(q: bf16[B,M,60], k: bf16[B,N,60], v: bf16[B,N,60]) -> (o: bf16[B,M,60]) {
+  o[b,m,e] = sum[n](softmax[n](sum[d](q[b,m,d] * k[b,n,d])) * v[b,n,e])
+}
+)";
+  const auto cases = fuzz::cases_of(text);
+  for (const auto& [which, part, fault] : {std::tuple{0, "h * 8 + lane % 8, piece", "lane % 8, piece"}, {0, "piece * 32 + lane / 8 * 8)", "piece * 32 + lane / 16 * 8)"},
+                                           {0, "if (at_once) quern_store_16_bytes", "if (valid >= 0) quern_store_16_bytes"}, {1, "k < 8 && !at_once && k < valid", "k < 7 && !at_once && k < valid"}}) {
     int edits = 0;
     const auto with_fault = [&](std::string& printed) {
       if (const auto at = printed.find(part); at != std::string::npos) printed.replace(at, std::string(part).size(), fault), ++edits;
