@@ -58,13 +58,16 @@ std::atomic<Queue*>& process_queue() {
   return queue;
 }
 
+/// UnderWay objects of this thread: a signal handler that calls exit() in the middle of a compile does not wait for that.
+thread_local int own_under_way = 0;
+
 void finish(bool Queue::*what) {
   Queue* queue = process_queue().load();
   if (!queue) return;
   std::unique_lock lock(queue->mutex);
   queue->*what = true;
   queue->changed.notify_all();
-  queue->idle.wait(lock, [&] { return queue->waiting == queue->threads && queue->under_way == 0; });
+  queue->idle.wait(lock, [&] { return queue->waiting == queue->threads && queue->under_way <= own_under_way; });
 }
 
 /// Runs any number of times.
@@ -109,12 +112,14 @@ UnderWay::UnderWay() {
   queue.see_whether_ending(lock);
   if (queue.ending) throw Error(Code::unsupported, "error: the process is ending");
   ++queue.under_way;
+  ++own_under_way;
 }
 
 UnderWay::~UnderWay() {
   Queue& queue = queue_of_process();
   register_again(queue);
   std::lock_guard lock(queue.mutex);
+  --own_under_way;
   if (queue.under_way > 0) --queue.under_way;
   queue.idle.notify_all();
 }

@@ -10,6 +10,7 @@
 
 #include "runtime/cuda/compile_nvrtc.h"
 #include "runtime/cuda/nvrtc.h"
+#include "runtime/later.h"
 #include "runtime/cuda/nvrtc_files.h"
 #include "tests/catch.h"
 
@@ -99,6 +100,12 @@ TEST_CASE("(alone) the process ends while kernels are compiled", "[.nvrtc_exit]"
   std::exit(0);
 }
 
+TEST_CASE("(alone) exit() from inside of a compile", "[.own_exit]") {
+  const quern::runtime::UnderWay here;
+  std::exit(7);
+}
+
+TEST_CASE("exit() does not wait for the compile that it interrupts") { CHECK(alone("[own_exit]") == 7 * 256); }
 TEST_CASE("the real NVRTC compiles on several threads") { CHECK(alone("[nvrtc_threads]") == 0); }
 TEST_CASE("the real NVRTC is where the search by names alone says, wherever it is found") {
   CHECK(alone("[nvrtc_files]") == 0);
