@@ -37,6 +37,24 @@ void run_file(const std::string& name, const std::string& sign, const cuda::Targ
   CHECK(seen > 0);
 }
 
+/// Each case of `text` with one fault put into its printed text: it is there to be put in, and noticed.
+struct PutIn {
+  int which;
+  std::string part, fault;
+};
+void each_is_noticed(const std::string& text, const std::vector<PutIn>& faults) {
+  const auto cases = fuzz::cases_of(text);
+  for (const PutIn& f : faults) {
+    int edits = 0;
+    const auto with_fault = [&](std::string& printed) {
+      if (const auto at = printed.find(f.part); at != std::string::npos) printed.replace(at, f.part.size(), f.fault), ++edits;
+    };
+    INFO(f.part);
+    CHECK(fuzz::judge(text, cases.at(static_cast<std::size_t>(f.which)), test::emulated({}, with_fault)).outcome != fuzz::Outcome::agree);
+    CHECK(edits > 0);
+  }
+}
+
 }  // namespace
 
 TEST_CASE("long reductions to few results") { run_file("reductions", "// s_part"); }
@@ -134,13 +152,7 @@ kernel documents(q: f16[T,16], k: f16[T,16], doc: i32[T] nondecreasing) -> (o: f
   o[m,d] = sum[n](softmax[n where n <= m and doc[n] == doc[m]](sum[e](q[m,e] * k[n,e])) * k[n,d])
 }
 )";
-  int edits = 0;
-  const auto with_fault = [&](std::string& printed) {
-    const std::string part = "long long low = 0, ";
-    if (const auto at = printed.find(part); at != std::string::npos) printed.replace(at, part.size(), "long long low = 4, "), ++edits;
-  };
-  CHECK(fuzz::judge(text, fuzz::cases_of(text).at(0), test::emulated({}, with_fault)).outcome != fuzz::Outcome::agree);
-  CHECK(edits > 0);
+  each_is_noticed(text, {{0, "long long low = 0, ", "long long low = 4, "}});
 }
 
 TEST_CASE("results of two bytes in pieces of 16") {
@@ -155,17 +167,8 @@ kernel product(a: f16[M,32], b: f16[32,N]) -> (c: f16[M,N]) { c[m,n] = sum[k](a[
 #: M=70 N=136
 kernel aligned(a: f16[M,32], b: f16[32,N]) -> (c: f16[M,N]) { c[m,n] = sum[k](a[m,k] * b[k,n]) }
 )";
-  const auto cases = fuzz::cases_of(text);
-  for (const auto& [which, part, fault] : {std::tuple{1, "x.x = upper ? c : low[0];", "x.x = low[0];"}, {1, "if (at < (upper ? valid[1] : valid[0]))", "if (true)"},
-                                           {0, "if (valid > 1) to[1]", "to[1]"}}) {
-    int edits = 0;
-    const auto with_fault = [&](std::string& printed) {
-      if (const auto at = printed.find(part); at != std::string::npos) printed.replace(at, std::string(part).size(), fault), ++edits;
-    };
-    INFO(part);
-    CHECK(fuzz::judge(text, cases.at(static_cast<std::size_t>(which)), test::emulated({}, with_fault)).outcome != fuzz::Outcome::agree);
-    CHECK(edits > 0);
-  }
+  each_is_noticed(text, {{1, "x.x = upper ? c : low[0];", "x.x = low[0];"}, {1, "if (at < (upper ? valid[1] : valid[0]))", "if (true)"},
+                         {0, "if (valid > 1) to[1]", "to[1]"}});
 }
 
 TEST_CASE("results that go through a tile: wrong rows, wrong columns and what is left for single elements are noticed") {
@@ -179,17 +182,8 @@ kernel not_aligned(q: bf16[B,M,60], k: bf16[B,N,60], v: bf16[B,N,60]) -> (o: bf1
   o[b,m,e] = sum[n](softmax[n](sum[d](q[b,m,d] * k[b,n,d])) * v[b,n,e])
 }
 )";
-  const auto cases = fuzz::cases_of(text);
-  for (const auto& [which, part, fault] : {std::tuple{0, "h * 8 + lane % 8, piece", "lane % 8, piece"}, {0, "piece * 32 + lane / 8 * 8)", "piece * 32 + lane / 16 * 8)"},
-                                           {0, "if (at_once) quern_store_16_bytes", "if (valid >= 0) quern_store_16_bytes"}, {1, "k < 8 && !at_once && k < valid", "k < 7 && !at_once && k < valid"}}) {
-    int edits = 0;
-    const auto with_fault = [&](std::string& printed) {
-      if (const auto at = printed.find(part); at != std::string::npos) printed.replace(at, std::string(part).size(), fault), ++edits;
-    };
-    INFO(part);
-    CHECK(fuzz::judge(text, cases.at(static_cast<std::size_t>(which)), test::emulated({}, with_fault)).outcome != fuzz::Outcome::agree);
-    CHECK(edits > 0);
-  }
+  each_is_noticed(text, {{0, "h * 8 + lane % 8, piece", "lane % 8, piece"}, {0, "piece * 32 + lane / 8 * 8)", "piece * 32 + lane / 16 * 8)"},
+                         {0, "if (at_once) quern_store_16_bytes", "if (valid >= 0) quern_store_16_bytes"}, {1, "k < 8 && !at_once && k < valid", "k < 7 && !at_once && k < valid"}});
 }
 
 TEST_CASE("a row sum of which a lane keeps its part is noticed") {

@@ -85,7 +85,7 @@ std::string KernelPrinter::value(Expr e) {
   if (const auto scaled = scaled_sum(e)) return define(e, fmt::format("{} * {}", value(scaled->first), literal_real(scaled->second, DType::f32)));
   std::vector<std::string> args;
   for (Expr a : n.args) args.push_back(value(a));
-  if (small_arguments_ && n.type == DType::f32 && small_form(n.op)) return define(e, fmt::format("{}({})", small_form(n.op)->name, args[0]));
+  if (small_arguments_.contains(e)) return define(e, fmt::format("{}({})", small_form(n.op)->name, args[0]));
   return define(e, apply_text(n.op, pool_.type(n.args.back()), n.type, args));
 }
 

@@ -286,27 +286,29 @@ bool KernelPrinter::largest_by_integers(const Nest& nest, const Dim& row, const 
 
 /// Functions that are cheaper for small arguments: the nest twice, behind one vote of the warp. Whether it printed the nest.
 bool KernelPrinter::by_size_of_arguments(const Nest& nest, const Dim& row, const Dim& column) {
-  std::map<Expr, double> arguments;  // how large they may be
+  // Those of each point. Others, and what becomes of sums, have arguments that no vote is about.
+  std::set<Expr> functions;
   for (const Update& u : nest.updates)
     compiler::for_each_node(pool_, u.body, [&](Expr e) {
       const Node& n = pool_[e];
-      if (n.type == DType::f32 && small_form(n.op) && pool_.depends_on(e, column.index)) arguments[n.args[0]] = small_form(n.op)->limit;
+      if (n.type == DType::f32 && small_form(n.op) && pool_.depends_on(e, column.index)) functions.insert(e);
     });
-  if (arguments.empty()) return false;
+  if (functions.empty()) return false;
   open("");
   line("bool large = false;");
   open_rows(row);
   open_columns(column, arranged_->column_tiles.at(column.index));
-  for (const auto& [e, limit] : arguments) line(fmt::format("large |= fabsf({}) > {};", value(e), literal_real(limit, DType::f32)));
+  for (Expr e : functions) line(fmt::format("large |= fabsf({}) > {};", value(pool_[e].args[0]), literal_real(small_form(pool_[e].op)->limit, DType::f32)));
   close_loops();
   close_loops();
   for (const bool small : {true, false}) {
     open(small ? "if (!__any_sync(0xffffffffu, large))" : "else");
     scopes_.emplace_back();
-    small_arguments_ = small;
+    small_arguments_.clear();
+    if (small) small_arguments_ = functions;
     voted_ = true;
     fragment_nest(nest);
-    voted_ = small_arguments_ = false;
+    voted_ = false;
     scopes_.pop_back();
     close();
   }

@@ -414,7 +414,7 @@ class KernelPrinter {
   std::optional<ir::TensorId> through_;   // of the step at hand (Work::through)
   std::vector<const tile::Nest*> flying_;  // products under way, oldest first
   bool in_fragment_ = false;
-  bool small_arguments_ = false;           // of functions that have a form for them (small_form)
+  std::set<ir::Expr> small_arguments_;     // functions known to have such (small_form)
   bool voted_ = false;                     // the size of arguments is known
   std::map<const tile::For*, std::set<ir::TensorId>> part_sums_;  // of loops that are not yet done
   std::string column_guard_;            // true where the column at hand exists; empty: it does
